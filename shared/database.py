@@ -1,0 +1,75 @@
+"""One naming scheme for every database, one way to reach it."""
+
+from typing import Any
+
+from sqlalchemy import DateTime, MetaData, create_engine
+from sqlalchemy.engine import Engine, make_url
+from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
+from sqlalchemy.types import Uuid
+
+NAMING_CONVENTION = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+Sessions = sessionmaker[Session]
+
+
+def new_metadata(schema: str | None = None) -> MetaData:
+    return MetaData(schema=schema, naming_convention=NAMING_CONVENTION)
+
+
+Timestamptz = DateTime(timezone=True)
+
+
+def open_engine(
+    url: str,
+    *,
+    pool_size: int = 8,
+    lock_timeout: str = "3s",
+    statement_timeout: str = "10s",
+    name: str = "regulars",
+) -> Engine:
+    """A pool whose connections give up rather than hang.
+
+    A statement waits ``lock_timeout`` for a lock and runs at most ``statement_timeout``; a job or a report that needs
+    longer says so with its own engine or ``SET LOCAL``. A dead peer is noticed within seconds (TCP keepalives), a
+    full pool answers within 2 s.
+    """
+    return create_engine(
+        make_url(url).set(drivername="postgresql+psycopg"),
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=2,
+        pool_pre_ping=False,
+        connect_args={
+            "application_name": name,
+            "connect_timeout": 2,
+            "keepalives_idle": 10,
+            "keepalives_interval": 3,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 10_000,
+            "options": f"-c lock_timeout={lock_timeout} -c statement_timeout={statement_timeout}"
+            " -c idle_in_transaction_session_timeout=60s -c timezone=UTC",
+            "prepare_threshold": 2,
+        },
+    )
+
+
+def open_sessions(engine: Engine, **info: Any) -> Sessions:
+    """Sessions over ``engine``; ``info`` (settings, keyring) is what the domain finds in ``session.info``."""
+    return sessionmaker(engine, expire_on_commit=False, info=info)
+
+
+__all__ = [
+    "DeclarativeBase",
+    "Sessions",
+    "Timestamptz",
+    "Uuid",
+    "new_metadata",
+    "open_engine",
+    "open_sessions",
+]

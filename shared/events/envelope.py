@@ -1,0 +1,76 @@
+"""The part every event has. Events are permanent: published fields are added, never renamed or removed."""
+
+from typing import Annotated, ClassVar, Self
+from uuid import UUID
+
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, PrivateAttr
+
+from shared.ids import uuid7
+
+Timestamp = AwareDatetime
+
+
+class Event(BaseModel):
+    """A fact, in the past tense.
+
+    ``type`` is its CloudEvents type (``regulars.profile.purchase_recorded.v1``), ``topic`` where it is published;
+    events with one ``key`` arrive in the order in which they were announced. The fields are the event's ``data``;
+    its id, cause and trace travel in the envelope.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    topic: ClassVar[str]
+    type: ClassVar[str]
+
+    _id: UUID = PrivateAttr(default_factory=uuid7)
+    _cause: UUID | None = PrivateAttr(default=None)
+    _traceparent: str | None = PrivateAttr(default=None)
+
+    @property
+    def key(self) -> str:
+        raise NotImplementedError
+
+    @property
+    def id(self) -> UUID:
+        return self._id
+
+    def because(self, cause: "Event") -> Self:
+        """This event follows from ``cause``: its causation id and trace go into the envelope."""
+        self._cause = cause._id
+        self._traceparent = cause._traceparent
+        return self
+
+
+class CustomerEvent(Event):
+    """A fact about one customer.
+
+    ``customer_id`` is its owner now; ``recorded_customer_id`` the one under whom it was recorded, where that
+    differs (after a merge), and then the key.
+    """
+
+    customer_id: UUID
+    recorded_customer_id: UUID | None = None
+
+    @property
+    def key(self) -> str:
+        return str(self.recorded_customer_id or self.customer_id)
+
+
+class ErasureCompleted(CustomerEvent):
+    """The announcing service has forgotten an erased customer: its receipt. One subclass per service and topic."""
+
+    erased_at: Timestamp
+    completed_at: Timestamp
+
+
+def open_enumeration(*known: str) -> BeforeValidator:
+    """Enumerations are open: a value that this version does not know is read as ``unknown``."""
+    values = frozenset(known)
+    return BeforeValidator(lambda value: value if value is None or value in values else "unknown")
+
+
+Reason = Annotated[
+    str,
+    open_enumeration("purchase", "return", "calibration", "policy", "review", "manual", "merge", "import"),
+]

@@ -1,0 +1,229 @@
+"""What the profile service announces."""
+
+from typing import Annotated, ClassVar
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict
+
+from shared.events.envelope import CustomerEvent, Event, Timestamp, open_enumeration
+
+CUSTOMER_TOPIC = "regulars.profile.customer.v1"
+
+Kind = Annotated[str, open_enumeration("person", "organisation")]
+Purpose = Annotated[str, open_enumeration("marketing", "profiling", "personalisation", "survey", "sharing")]
+Channel = Annotated[str, open_enumeration("email", "sms", "phone", "wechat", "push", "in_app")]
+ConsentState = Annotated[str, open_enumeration("granted", "denied", "withdrawn", "expired")]
+
+
+class Part(BaseModel):
+    """A part of an event's data."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class ExternalId(Part):
+    """How an outside system names the customer."""
+
+    source: str
+    external_id: str
+
+
+class CustomerFacts(CustomerEvent):
+    """Coarse facts about a customer; never a name, an address or free text.
+
+    ``birth_month_day`` is ``MM-DD``; ``historical`` says that the customer became one (``registered_at``) before the
+    trigger's window, so that nobody is welcomed by a migration.
+    """
+
+    topic: ClassVar[str] = CUSTOMER_TOPIC
+
+    kind: Kind
+    external_ids: tuple[ExternalId, ...] = ()
+    country: str | None = None
+    region: str | None = None
+    language: str | None = None
+    time_zone: str | None = None
+    birth_month_day: str | None = None
+    acquisition_channel: str | None = None
+    tags: tuple[str, ...] = ()
+    registered_at: Timestamp
+    historical: bool = False
+
+
+class CustomerRegistered(CustomerFacts):
+    """A customer became known."""
+
+    type: ClassVar[str] = "regulars.profile.customer_registered.v1"
+
+
+class CustomerUpdated(CustomerFacts):
+    """The coarse facts about a customer changed; carries all of them."""
+
+    type: ClassVar[str] = "regulars.profile.customer_updated.v1"
+
+
+class CustomersMerged(CustomerEvent):
+    """Two records turned out to be one customer: ``loser_id`` answers as ``winner_id`` from now on.
+
+    Announced under both keys; ``customer_id`` is the one whose past this copy moves.
+    """
+
+    topic: ClassVar[str] = CUSTOMER_TOPIC
+    type: ClassVar[str] = "regulars.profile.customers_merged.v1"
+
+    winner_id: UUID
+    loser_id: UUID
+    effective_at: Timestamp
+
+
+class CustomersUnmerged(CustomerEvent):
+    """A merge was undone. Announced under both keys, as the merge was."""
+
+    topic: ClassVar[str] = CUSTOMER_TOPIC
+    type: ClassVar[str] = "regulars.profile.customers_unmerged.v1"
+
+    winner_id: UUID
+    loser_id: UUID
+    effective_at: Timestamp
+
+
+class CustomerErased(CustomerEvent):
+    """A customer was erased; every service forgets the person and answers with ``erasure_completed``."""
+
+    topic: ClassVar[str] = CUSTOMER_TOPIC
+    type: ClassVar[str] = "regulars.profile.customer_erased.v1"
+
+    erased_at: Timestamp
+
+
+class ConsentChanged(CustomerEvent):
+    """The derived state of one consent (purpose × channel) changed."""
+
+    topic: ClassVar[str] = CUSTOMER_TOPIC
+    type: ClassVar[str] = "regulars.profile.consent_changed.v1"
+
+    purpose: Purpose
+    channel: Channel
+    state: ConsentState
+    consent_id: UUID
+    effective_at: Timestamp
+
+
+class PurchaseFact(Event):
+    """A fact about a purchase. An anonymous purchase has no customer, and the purchase's id as its key."""
+
+    topic: ClassVar[str] = CUSTOMER_TOPIC
+
+    customer_id: UUID | None
+    recorded_customer_id: UUID | None = None
+    source: str
+    external_id: str
+    occurred_at: Timestamp
+    recorded_at: Timestamp
+    historical: bool
+    currency: str
+    exchange_rate: str | None = None
+
+    @property
+    def anonymous_key(self) -> UUID:
+        raise NotImplementedError
+
+    @property
+    def key(self) -> str:
+        return str(self.recorded_customer_id or self.customer_id or self.anonymous_key)
+
+
+class PurchaseLine(Part):
+    """One line of a purchase. ``unit_price`` is a decimal string in ``currency``; amounts are minor units, net of the
+    discount; ``accounting_…`` the same in the accounting currency."""
+
+    line: int
+    sku: str
+    brand: str | None = None
+    category: str | None = None
+    quantity: int
+    unit_price: str
+    discount_minor: int = 0
+    amount_minor: int
+    accounting_amount_minor: int
+    unit_cost_minor: int | None = None
+
+
+class PurchaseRecorded(PurchaseFact):
+    """Somebody bought something."""
+
+    type: ClassVar[str] = "regulars.profile.purchase_recorded.v1"
+
+    purchase_id: UUID
+    channel: str | None = None
+    store: str | None = None
+    staff_id: str | None = None
+    total_minor: int
+    accounting_total_minor: int
+    coupon_codes: tuple[str, ...] = ()
+    campaign_id: str | None = None
+    lines: tuple[PurchaseLine, ...]
+
+    @property
+    def anonymous_key(self) -> UUID:
+        return self.purchase_id
+
+
+class ReturnLine(Part):
+    """One line of a return; ``line`` names the purchase's line, null where no purchase is named."""
+
+    line: int | None = None
+    sku: str
+    quantity: int
+    amount_minor: int
+    accounting_amount_minor: int
+
+
+class PurchaseReturned(PurchaseFact):
+    """Something bought came back.
+
+    ``purchase_id`` null = a return that names no purchase. ``amount_minor`` is what is reversed (positive);
+    ``net_left_minor`` what the purchase is worth after it, null without a purchase.
+    """
+
+    type: ClassVar[str] = "regulars.profile.purchase_returned.v1"
+
+    return_id: UUID
+    purchase_id: UUID | None = None
+    amount_minor: int
+    accounting_amount_minor: int
+    net_left_minor: int | None = None
+    accounting_net_left_minor: int | None = None
+    lines: tuple[ReturnLine, ...] = ()
+    replacement_purchase_id: UUID | None = None
+
+    @property
+    def anonymous_key(self) -> UUID:
+        return self.purchase_id or self.return_id
+
+
+class PurchaseCancelled(PurchaseFact):
+    """A purchase was called off; ``amount_minor`` is what is reversed (positive)."""
+
+    type: ClassVar[str] = "regulars.profile.purchase_cancelled.v1"
+
+    purchase_id: UUID
+    amount_minor: int
+    accounting_amount_minor: int
+
+    @property
+    def anonymous_key(self) -> UUID:
+        return self.purchase_id
+
+
+EVENTS: tuple[type[Event], ...] = (
+    CustomerRegistered,
+    CustomerUpdated,
+    CustomersMerged,
+    CustomersUnmerged,
+    CustomerErased,
+    ConsentChanged,
+    PurchaseRecorded,
+    PurchaseReturned,
+    PurchaseCancelled,
+)

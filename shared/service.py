@@ -1,0 +1,39 @@
+"""What makes a service: the parts that its processes, its command line and the whole suite are built from."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fastapi import APIRouter
+from sqlalchemy import MetaData
+
+from shared.jobs.runner import JobFunction
+from shared.jobs.schedule import Scheduled, Step
+from shared.messaging.consumer import Consumer
+from shared.settings import Settings
+
+
+@dataclass(frozen=True)
+class Service:
+    """One deployable.
+
+    ``routers`` are its API (without the ``/{service}`` prefix), ``public_paths`` the paths (below the prefix) that
+    anybody may open (health is always among them). ``jobs`` are long work by kind, ``steps`` what ``work`` does over
+    and over, ``schedule`` what runs at set times. ``state`` and ``invariants`` are what ``verify`` asks the database:
+    SQL that gives one text column of rows by natural key, and SQL that gives one boolean.
+    """
+
+    name: str
+    metadata: MetaData
+    migrations: Path
+    routers: Sequence[APIRouter]
+    settings: type[Settings] = Settings
+    public_paths: Sequence[str] = ()
+    consumers: Sequence[Consumer] = ()
+    jobs: Mapping[str, JobFunction] = field(default_factory=dict)
+    steps: Sequence[Step] = ()
+    schedule: Sequence[Scheduled] = ()
+    state: Mapping[str, str] = field(default_factory=dict)
+    invariants: Mapping[str, str] = field(default_factory=dict)
+    hashes: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    commands: Mapping[str, Callable[..., int]] = field(default_factory=dict)
