@@ -1,0 +1,26 @@
+"""A deployment of separate processes over a Kafka and a Postgres of its own, so that both may be hurt.
+
+`make faults` runs the sizes that promises.md names (REGULARS_FAULTS=full); CI runs a short smoke of the same tests.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.deployment import Deployment, deployed
+
+FULL = os.environ.get("REGULARS_FAULTS") == "full"
+
+
+@pytest.fixture(scope="session")
+def size() -> Callable[[int, int], int]:
+    """size(smoke, full): how much of something this run does."""
+    return lambda smoke, full: full if FULL else smoke
+
+
+@pytest.fixture
+def deployment(tmp_path: Path, cluster: str, kafka: str) -> Iterator[Deployment]:
+    with deployed(tmp_path, cluster, f"kafka://{kafka}") as running:
+        yield running

@@ -1,0 +1,15 @@
+"""All services as separate processes over real Kafka and Postgres, once for the whole folder."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.deployment import Deployment, deployed
+
+
+@pytest.fixture(scope="session")
+def suite(tmp_path_factory: pytest.TempPathFactory, cluster: str, kafka: str) -> Iterator[Deployment]:
+    directory: Path = tmp_path_factory.mktemp("suite")
+    with deployed(directory, cluster, f"kafka://{kafka}") as running:
+        yield running
