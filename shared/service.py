@@ -6,7 +6,9 @@ from pathlib import Path
 
 from fastapi import APIRouter
 from sqlalchemy import MetaData
+from sqlalchemy.orm import Session
 
+from shared.auth.keys import Credential
 from shared.jobs.runner import JobFunction
 from shared.jobs.schedule import Scheduled, Step
 from shared.messaging.consumer import Consumer
@@ -29,6 +31,7 @@ class Service:
     routers: Sequence[APIRouter]
     settings: type[Settings] = Settings
     public_paths: Sequence[str] = ()
+    active_keys: Callable[[Session], Sequence[Credential]] | None = None
     consumers: Sequence[Consumer] = ()
     jobs: Mapping[str, JobFunction] = field(default_factory=dict)
     steps: Sequence[Step] = ()
