@@ -71,7 +71,9 @@ def current(connection: Connection, chain: Chain) -> str | None:
     return connection.scalar(text(f"select max(version_num) from {chain.version_table}"))
 
 
-def upgrade(url: str, wanted: Sequence[Chain], *, lock_timeout: str = "5s", statement_timeout: str = "15min") -> list[str]:
+def upgrade(
+    url: str, wanted: Sequence[Chain], *, lock_timeout: str = "5s", statement_timeout: str = "15min"
+) -> list[str]:
     """Bring ``wanted`` chains of one database to their heads; returns what was migrated, e.g. ``["shared 0003"]``.
 
     Each chain is one transaction under an advisory lock, so that two deployments starting at once do not race, and
@@ -98,7 +100,9 @@ def _upgrade(connection: Connection, chain: Chain, lock_timeout: str, statement_
     with connection.begin():
         connection.execute(text("select pg_advisory_xact_lock(:lock)"), {"lock": MIGRATION_LOCK})
         connection.execute(
-            text("select set_config('lock_timeout', :lock, true), set_config('statement_timeout', :statement, true)"),
+            text(
+                "select set_config('lock_timeout', :lock, true), set_config('statement_timeout', :statement, true)"
+            ),
             {"lock": lock_timeout, "statement": statement_timeout},
         )
         if chain.schema != "public":

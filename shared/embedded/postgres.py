@@ -174,8 +174,11 @@ def _initialise(data: Path, binaries: Binaries) -> None:
     else:
         locale = ["--locale=C.UTF-8" if os.uname().sysname == "Linux" else "--locale=C"]
     made = subprocess.run(
-        [*_as_nobody(data, binaries), binaries["initdb"], "-D", str(making), "-U", USER, "--auth=trust"]
-        + ["--encoding=UTF8", *locale],
+        [
+            *_as_nobody(data, binaries),
+            *(binaries["initdb"], "-D", str(making), "-U", USER, "--auth=trust", "--encoding=UTF8"),
+            *locale,
+        ],
         capture_output=True,
         text=True,
         cwd="/",
@@ -201,15 +204,9 @@ def _launch(data: Path, binaries: Binaries, port: int, settings: dict[str, str],
         process = subprocess.Popen(
             [
                 *_as_nobody(data, binaries),
-                binaries["postgres"],
-                "-D",
-                str(data),
-                "-h",
-                "127.0.0.1",
-                "-p",
-                str(port),
-            ]
-            + options,
+                *(binaries["postgres"], "-D", str(data), "-h", "127.0.0.1", "-p", str(port)),
+                *options,
+            ],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

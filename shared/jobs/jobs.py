@@ -14,7 +14,12 @@ from shared.jobs.tables import job, upload_block
 
 
 def create(
-    session: Session, kind: str, parameters: Mapping[str, Any], *, created_by: str | None = None, held: bool = False
+    session: Session,
+    kind: str,
+    parameters: Mapping[str, Any],
+    *,
+    created_by: str | None = None,
+    held: bool = False,
 ) -> UUID:
     """A new job, due at once – or ``held`` until ``release``, while its upload is still arriving.
 
@@ -50,7 +55,11 @@ def cancel(session: Session, job_id: UUID) -> RowMapping:
     """Stop a job: at once where nobody works on it, else between two of its chunks. What is committed stays."""
     found = get(session, job_id, lock=True)
     if found["state"] == "queued":
-        values: dict[str, Any] = {"state": "cancelled", "finished_at": func.now(), "cancel_requested_at": func.now()}
+        values: dict[str, Any] = {
+            "state": "cancelled",
+            "finished_at": func.now(),
+            "cancel_requested_at": func.now(),
+        }
     elif found["state"] == "running":
         values = {"cancel_requested_at": func.coalesce(job.c.cancel_requested_at, func.now())}
     elif found["state"] == "cancelled":
@@ -90,4 +99,7 @@ def resume(session: Session, job_id: UUID) -> RowMapping:
 
 
 def _has_upload(session: Session, job_id: UUID) -> bool:
-    return session.scalar(select(upload_block.c.number).where(upload_block.c.job_id == job_id).limit(1)) is not None
+    return (
+        session.scalar(select(upload_block.c.number).where(upload_block.c.job_id == job_id).limit(1))
+        is not None
+    )

@@ -19,12 +19,15 @@ from sqlalchemy.orm import Session
 from shared.database import Sessions
 from shared.errors import Refusal
 from shared.jobs import uploads
+from shared.jobs.schedule import Context
 from shared.settings import Settings
 
 # A worker that died is replaced after this long; a living one renews at a third of it and with every chunk.
 LEASE = timedelta(seconds=15)
 # A job that has been started this often without moving its cursor kills its worker every time, or always fails.
 MOST_ATTEMPTS = 5
+LOOK_EVERY = 0.5
+PAUSE_AFTER_FAILURE = 5.0
 
 log = logging.getLogger(__name__)
 
@@ -185,11 +188,20 @@ def _record_errors(session: Session, job_id: UUID, chunk: Chunk) -> None:
     )
 
 
-def run_one(
-    jobs: Mapping[str, JobFunction], settings: Settings, sessions: Sessions, engine: Engine, stop: threading.Event
-) -> bool:
+def run(jobs: Mapping[str, JobFunction], context: Context, stop: threading.Event) -> None:
+    """The loop of ``work``: one due job after the other, until ``stop``."""
+    while not stop.is_set():
+        try:
+            if not run_one(jobs, context, stop):
+                stop.wait(LOOK_EVERY)
+        except (DBAPIError, PoolTimeout) as error:
+            log.warning("jobs wait for their database: %s", type(error).__name__)
+            stop.wait(PAUSE_AFTER_FAILURE)
+
+
+def run_one(jobs: Mapping[str, JobFunction], context: Context, stop: threading.Event | None = None) -> bool:
     """Take one due job and work until it is finished, interrupted or lost; False if none was due."""
-    with sessions.begin() as session:
+    with context.sessions.begin() as session:
         row = session.execute(_CLAIM, {"lease": LEASE, "kinds": list(jobs)}).one_or_none()
     if row is None:
         return False
@@ -200,11 +212,11 @@ def run_one(
         cursor=row.cursor,
         report=row.report,
         created_by=row.created_by,
-        settings=settings,
-        sessions=sessions,
-        engine=engine,
+        settings=context.settings,
+        sessions=context.sessions,
+        engine=context.engine,
         epoch=row.epoch,
-        stop=stop,
+        stop=stop or threading.Event(),
         cancelled=row.cancel_requested,
     )
     if row.attempts > MOST_ATTEMPTS:

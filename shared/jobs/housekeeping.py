@@ -1,0 +1,44 @@
+"""What every service's ``work`` tidies up in the tables of shared/."""
+
+from datetime import timedelta
+
+from sqlalchemy import text
+
+from shared.jobs import uploads
+from shared.jobs.schedule import Context, Step
+
+# How long a failed or cancelled job can still be resumed with what was uploaded for it.
+KEEP_UPLOADS = timedelta(days=7)
+# An upload that stopped arriving: its job was never released.
+KEEP_UNFINISHED = timedelta(hours=24)
+
+
+def forget_uploads(context: Context) -> int:
+    """Destroy uploads that no job needs any more; returns how many."""
+    with context.sessions.begin() as session:
+        over = session.scalars(
+            text(
+                """
+                select id from shared.job
+                where (state in ('succeeded', 'failed', 'cancelled') and finished_at < now() - cast(:keep as interval)
+                       or state = 'queued' and due_at = 'infinity' and created_at < now() - cast(:unfinished as interval))
+                  and exists (select from shared.upload_block where job_id = job.id)
+                limit 100
+                for update skip locked
+                """
+            ),
+            {"keep": KEEP_UPLOADS, "unfinished": KEEP_UNFINISHED},
+        ).all()
+        for job_id in over:
+            uploads.destroy(session, job_id)
+        session.execute(
+            text(
+                "update shared.job set state = 'cancelled', finished_at = now()"
+                " where id = any(:over) and state = 'queued'"
+            ),
+            {"over": over},
+        )
+    return len(over)
+
+
+STEPS = (Step("forget uploads", forget_uploads, every=timedelta(minutes=10)),)

@@ -1,0 +1,182 @@
+"""What runs: one service's api, relay, react and work, each until it is told to stop."""
+
+import logging
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy.engine import Engine
+
+from shared.database import Sessions, open_engine, open_sessions
+from shared.jobs import runner, scheduler
+from shared.jobs.schedule import Context
+from shared.messaging import outbox, react
+from shared.messaging.bus import Bus
+from shared.messaging.relay import Relay
+from shared.sealing import Keyring
+from shared.service import Service
+from shared.settings import Settings
+
+if TYPE_CHECKING:
+    import uvicorn
+
+# From the signal to the end: what is being answered or committed is finished, and no longer than an orchestrator waits.
+GRACE = 8.0
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class OpenService:
+    """A service with its database open, as one process uses it."""
+
+    service: Service
+    settings: Settings
+    engine: Engine
+    sessions: Sessions
+
+
+@contextmanager
+def open_service(
+    service: Service,
+    settings: Settings,
+    role: str,
+    *,
+    pool_size: int | None = None,
+    statement_timeout: str = "10s",
+) -> Iterator[OpenService]:
+    """Open the database for one process; ``role`` is what ``pg_stat_activity`` shows beside the service's name."""
+    engine = open_engine(
+        settings.database_url,
+        pool_size=pool_size or settings.pool_size,
+        statement_timeout=statement_timeout,
+        name=f"{service.name} {role}",
+    )
+    sessions = open_sessions(engine, settings=settings, keyring=Keyring(settings.sealing_keys))
+    outbox.install(sessions)
+    try:
+        yield OpenService(service, settings, engine, sessions)
+    finally:
+        engine.dispose()
+
+
+def stop_on_signals(stop: threading.Event) -> None:
+    """SIGTERM and Ctrl-C ask for an orderly end."""
+
+    def ask(number: int, frame: Any) -> None:
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, ask)
+
+
+def serve(app: Any, settings: Settings, *, stop: threading.Event | None = None, bound: Any = None) -> None:
+    """Answer requests until SIGTERM or ``stop``: then take no new connection, finish what is being answered, leave."""
+    server = http_server(app, settings)
+    if stop is not None:
+        threading.Thread(
+            target=lambda: (stop.wait(), setattr(server, "should_exit", True)), daemon=True
+        ).start()
+    # uvicorn raises the signal once more when it is done; by then it has been obeyed.
+    stop_on_signals(stop or threading.Event())
+    server.run(sockets=[bound] if bound is not None else None)
+
+
+def http_server(app: Any, settings: Settings) -> "uvicorn.Server":
+    import uvicorn
+
+    return uvicorn.Server(
+        uvicorn.Config(
+            app,
+            host=settings.host,
+            port=settings.port,
+            loop="uvloop",
+            http="httptools",
+            ws="none",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            date_header=True,
+            proxy_headers=False,
+            backlog=1024,
+            limit_concurrency=512,
+            h11_max_incomplete_event_size=64 * 1024,
+            timeout_keep_alive=30,
+            timeout_graceful_shutdown=int(GRACE),
+        )
+    )
+
+
+def start_metrics(port: int, host: str = "0.0.0.0") -> Callable[[], None]:  # noqa: S104 - scraped from other pods
+    """Metrics for Prometheus on a port of their own (0 = none); returns what stops them."""
+    if not port:
+        return lambda: None
+    from prometheus_client import start_http_server
+
+    server, thread = start_http_server(port, addr=host)
+
+    def end() -> None:
+        server.shutdown()
+        server.server_close()
+        thread.join(2)
+
+    return end
+
+
+def run_threads(
+    loops: Sequence[tuple[str, Callable[[threading.Event], None]]], stop: threading.Event
+) -> None:
+    """Run every loop in a thread until ``stop``. A loop that ends with an error ends the process: whoever supervises it
+    starts it again, and a half-dead process is never mistaken for a living one."""
+    failures: list[BaseException] = []
+
+    def guarded(name: str, loop: Callable[[threading.Event], None]) -> None:
+        try:
+            loop(stop)
+        except BaseException as error:
+            log.exception("%s ended", name)
+            failures.append(error)
+        finally:
+            stop.set()
+
+    threads = [
+        threading.Thread(target=guarded, args=(name, loop), name=name, daemon=True) for name, loop in loops
+    ]
+    for thread in threads:
+        thread.start()
+    stop.wait()
+    for thread in threads:
+        thread.join(GRACE)
+    if failures:
+        raise SystemExit(1)
+
+
+def relay_loops(opened: OpenService, bus: Bus) -> list[tuple[str, Callable[[threading.Event], None]]]:
+    return [(f"{opened.service.name} relay", Relay(opened.engine, bus).run)]
+
+
+def react_loops(opened: OpenService, bus: Bus) -> list[tuple[str, Callable[[threading.Event], None]]]:
+    def follow(consumer: Any) -> Callable[[threading.Event], None]:
+        return lambda stop: react.run(opened.sessions, bus, consumer, stop)
+
+    return [
+        (f"{opened.service.name} {consumer.name}", follow(consumer)) for consumer in opened.service.consumers
+    ]
+
+
+def work_loops(opened: OpenService) -> list[tuple[str, Callable[[threading.Event], None]]]:
+    """Jobs, steps and the schedule of one service. ``opened`` has no statement timeout."""
+    service, context = opened.service, Context(opened.settings, opened.sessions, opened.engine)
+    loops: list[tuple[str, Callable[[threading.Event], None]]] = [
+        (
+            f"{service.name} housekeeping",
+            lambda stop: scheduler.run(context, service.steps, service.schedule, stop),
+        )
+    ]
+    if service.jobs:
+        loops.append((f"{service.name} jobs", lambda stop: runner.run(service.jobs, context, stop)))
+    return loops
