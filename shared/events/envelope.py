@@ -41,6 +41,11 @@ class Event(BaseModel):
         self._traceparent = cause._traceparent
         return self
 
+    def caused_by(self, cause_id: UUID) -> Self:
+        """As ``because``, where only the id of the cause was kept (a job that acts on an event of last night)."""
+        self._cause = cause_id
+        return self
+
 
 class CustomerEvent(Event):
     """A fact about one customer.
