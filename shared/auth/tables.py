@@ -21,5 +21,5 @@ credential_check = Table(
     metadata,
     Column("only", Boolean, primary_key=True, server_default=text("true")),
     Column("checked_at", Timestamptz, nullable=False, server_default=func.now()),
-    CheckConstraint("only", name="one_row"),
+    CheckConstraint('"only"', name="one_row"),
 )

@@ -45,7 +45,7 @@ def upgrade() -> None:
         sa.Column("only", sa.Boolean, server_default=sa.text("true")),
         sa.Column("checked_at", TIMESTAMPTZ, nullable=False, server_default=sa.func.now()),
         sa.PrimaryKeyConstraint("only", name="pk_credential_check"),
-        sa.CheckConstraint("only", name=op.f("ck_credential_check_one_row")),
+        sa.CheckConstraint('"only"', name=op.f("ck_credential_check_one_row")),
         schema="shared",
     )
     op.create_table(
