@@ -77,5 +77,7 @@ def open_enumeration(*known: str) -> BeforeValidator:
 
 Reason = Annotated[
     str,
-    open_enumeration("purchase", "return", "calibration", "policy", "review", "manual", "merge", "import"),
+    open_enumeration(
+        "purchase", "return", "redemption", "calibration", "policy", "review", "manual", "merge", "import"
+    ),
 ]
