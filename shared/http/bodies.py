@@ -1,0 +1,100 @@
+"""Request bodies: how long, how deep, and of what kind; judged while they arrive."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+from pydantic_core import from_json
+from starlette.requests import Request
+
+from shared.errors import Fault, Invalid, Refusal, TooLarge
+from shared.http.exchange import exchange_of
+from shared.http.problem import pointer_to
+
+LONGEST = 12 * 1024 * 1024
+PATIENCE = 30.0
+"""Seconds in which a body must have arrived."""
+
+
+class UnsupportedMediaType(Refusal):
+    """A body of another kind than the route reads (415)."""
+
+    status = 415
+
+
+class TooSlow(Refusal):
+    """The body did not arrive in time (408)."""
+
+    status = 408
+
+
+class BoundedRequest(Request):
+    """A request whose body is at most 12 MB, and whose JSON is strict.
+
+    JSON deeper than 200 levels is refused, as are NaN, NUL characters and halves of surrogate pairs, none of which
+    Postgres could keep.
+    """
+
+    async def stream(self) -> AsyncIterator[bytes]:
+        received = 0
+        async for chunk in super().stream():
+            received += len(chunk)
+            if received > LONGEST:
+                raise _too_large()
+            yield chunk
+
+    async def json(self) -> Any:
+        if not hasattr(self, "_json"):
+            self._json = parse_json(await self.body())
+        return self._json
+
+    async def arrive(self) -> bytes:
+        """Read the whole body; refuses one that says it is too long without reading any of it."""
+        announced = self.headers.get("content-length", "")
+        if announced.isdigit() and int(announced) > LONGEST:
+            raise _too_large()
+        try:
+            async with asyncio.timeout(PATIENCE):
+                body = await self.body()
+        except TimeoutError:
+            raise TooSlow("body_too_slow", f"the body did not arrive within {PATIENCE:.0f} s") from None
+        exchange_of(self).body_read = True
+        return body
+
+    def require_json(self) -> None:
+        """Refuse a body that is not declared as JSON, or is compressed."""
+        kind = self.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
+            raise UnsupportedMediaType("unsupported_media_type", "send the body as application/json")
+        if self.headers.get("content-encoding", "identity").lower() != "identity":
+            raise UnsupportedMediaType("unsupported_encoding", "send the body uncompressed")
+
+
+def parse_json(body: bytes) -> Any:
+    """The value of a JSON document. Raises Invalid (``malformed_json``, ``nul_character``) or TooLarge (``too_deep``)."""
+    try:
+        value = from_json(body, allow_inf_nan=False, cache_strings="keys")
+    except ValueError as error:
+        if "ecursion limit" in str(error):
+            raise TooLarge("too_deep", "the body is nested too deeply") from None
+        raise Invalid(
+            "malformed_json", "the body is not JSON", faults=[Fault("", "json_invalid", str(error))]
+        ) from None
+    if b"\\u0000" in body and (faults := list(_nul_characters(value, ()))):
+        raise Invalid("nul_character", "a text holds the character U+0000", faults=faults)
+    return value
+
+
+def _nul_characters(value: Any, at: tuple[Any, ...]) -> list[Fault]:
+    if isinstance(value, str):
+        return [Fault(pointer_to(at), "nul_character", "U+0000 cannot be kept")] if "\0" in value else []
+    if isinstance(value, list):
+        return [fault for number, item in enumerate(value) for fault in _nul_characters(item, (*at, number))]
+    if isinstance(value, dict):
+        found = [fault for key, item in value.items() for fault in _nul_characters(item, (*at, key))]
+        return found + [fault for key in value for fault in _nul_characters(key, at)]
+    return []
+
+
+def _too_large() -> TooLarge:
+    return TooLarge("body_too_large", f"a body has at most {LONGEST // 1024 // 1024} MB; use an import for more")

@@ -1,0 +1,81 @@
+"""What a route asks for by naming it: the transaction, its time, the caller, the settings."""
+
+from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+from starlette.concurrency import run_in_threadpool
+
+from shared.auth.callers import Caller
+from shared.errors import Unauthenticated
+from shared.http.exchange import Exchange, exchange_of
+from shared.settings import Settings
+
+
+async def transaction(request: Request) -> AsyncIterator[Session]:
+    """One request, one transaction. It begins with the first statement and is committed before the reply leaves.
+
+    A plain ``def`` route is committed in its own thread, right after its reply was made (see routing.py); here follows
+    only what is still open then: an ``async def`` route, or a request that failed.
+    """
+    exchange = exchange_of(request)
+    session: Session = request.app.state.sessions()
+    exchange.session = session
+    try:
+        yield session
+    except BaseException:
+        if exchange.session is not None:
+            await run_in_threadpool(close, exchange, commit=False)
+        raise
+    if exchange.session is not None:
+        await run_in_threadpool(close, exchange, commit=True)
+
+
+def close(exchange: Exchange, *, commit: bool) -> None:
+    session, exchange.session = exchange.session, None
+    if session is None:
+        return
+    try:
+        if commit:
+            session.commit()
+    finally:
+        session.close()
+
+
+async def now(session: Annotated[Session, Depends(transaction, scope="function")]) -> Any:
+    """The database's time of the transaction. A plain ``def`` route gets it in its own thread (see routing.py)."""
+    return AskLater
+
+
+class AskLater:
+    """Stands for the time until the route's own thread asks the database for it."""
+
+
+def time_of(session: Session) -> datetime:
+    """When the transaction began, by the database's clock."""
+    time = session.scalar(select(func.now()))
+    assert isinstance(time, datetime)
+    return time
+
+
+async def caller(request: Request) -> Caller:
+    found = exchange_of(request).caller
+    if found is None:
+        raise Unauthenticated("credential_required", "this needs a credential")
+    return found
+
+
+async def request_settings(request: Request) -> Settings:
+    settings = request.app.state.settings
+    assert isinstance(settings, Settings)
+    return settings
+
+
+# scope="function" ends the transaction before the reply leaves; the default ends it after.
+Transaction = Annotated[Session, Depends(transaction, scope="function")]
+Now = Annotated[datetime, Depends(now)]
+Caller_ = Annotated[Caller, Depends(caller)]
+RequestSettings = Annotated[Settings, Depends(request_settings)]
