@@ -53,7 +53,7 @@ class Bus(Protocol):
         """Make what is missing: topics with 12 partitions, and the bus's own tables where it has any."""
 
     def publish(self, messages: Sequence[Message]) -> None:
-        """Returns when all of them are kept; raises BusUnavailable when some may not be."""
+        """Returns when all of them are kept; raises BusUnavailable when some may not be. Makes topics it does not know."""
 
     def consume(self, group: str, topics: Sequence[str]) -> Reader:
         """A new group starts at the beginning of the topics."""

@@ -46,10 +46,12 @@ insert into shared.outbox_pending (id, created_at) select id, created_at from o
 """
 
 # Measured (8 writers × 50 events on 300 keys): 27k events/s without deadlock or gap. The upsert sorts by (topic, key),
-# so that two transactions lock the streams in one order; the ids follow the order of the events.
+# so that two transactions lock the streams in one order; the ids follow the order of the events. The data go in binary
+# (%b): escaping their quotes in an array of text took longer than everything else (1,000 events of 5.6 KB: 0.73 s
+# against 0.02 s).
 _MANY = """
 with e as (
-    select * from unnest(%s::text[], %s::text[], %s::uuid[], %s::text[], %s::text[], %s::text[], %s::uuid[])
+    select * from unnest(%s::text[], %s::text[], %s::uuid[], %s::text[], %b::text[], %s::text[], %s::uuid[])
     with ordinality as e(topic, key, event_id, type, data, traceparent, causation_id, ord)
 ), n as (
     select topic, key, count(*) as n from e group by topic, key

@@ -110,7 +110,6 @@ class Relay:
         low = LowWater()
         upkeep = measured = hinted = -_UPKEEP_EVERY
         wait = POLL
-        prepared = False
         while not stop.is_set():
             now = time.monotonic()
             if now - upkeep >= _UPKEEP_EVERY:
@@ -125,12 +124,6 @@ class Relay:
                 measured = now
                 metrics.outbox(self._database, *waiting(connection))
             try:
-                if not prepared:
-                    topics = (
-                        connection.exec_driver_sql("select distinct topic from shared.stream").scalars().all()
-                    )
-                    self._bus.prepare(sorted(topics))
-                    prepared = bool(topics)
                 published = publish_batch(connection, self._bus, low.id, self._batch)
                 wait = POLL
             except BusUnavailable as error:
