@@ -130,7 +130,7 @@ def upgrade() -> None:
             dead_at timestamptz,
             discarded_at timestamptz,
             constraint pk_parked_event primary key (id),
-            constraint uq_parked_event_consumer unique (consumer, topic, key, sequence),
+            constraint uq_parked_event_consumer_topic_key_sequence unique (consumer, topic, key, sequence),
             constraint uq_parked_event_digest unique (consumer, topic, digest)
         )
         """
