@@ -170,7 +170,7 @@ def check(url: str, chain: Chain) -> list[str]:
             def ours(name: str | None, kind: str, parents: Any) -> bool:
                 if kind == "schema":
                     return (name or "public") == chain.schema
-                return not (kind == "table" and name in partitions)
+                return not (kind == "table" and (name in partitions or name == "alembic_version"))
 
             differences = MigrationContext.configure(
                 connection,
@@ -182,6 +182,16 @@ def check(url: str, chain: Chain) -> list[str]:
                     "compare_type": True,
                 },
             )
-            return [str(difference) for difference in compare_metadata(differences, metadata)]  # type: ignore[arg-type]
+            return [_shown(found) for found in compare_metadata(differences, metadata)]  # type: ignore[arg-type]
     finally:
         engine.dispose()
+
+
+def _shown(difference: Any) -> str:
+    """One difference in words; a list of them is one table's changed columns."""
+    if isinstance(difference, list):
+        return "; ".join(_shown(part) for part in difference)
+    verb, *about = difference
+    return f"{verb} " + " ".join(
+        str(getattr(part, "name", None) or part) for part in about if part is not None
+    )

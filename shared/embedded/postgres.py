@@ -10,7 +10,6 @@ import socket
 import stat
 import subprocess
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,13 +64,6 @@ class Cluster:
 
     def url(self, database: str = "postgres") -> str:
         return f"postgresql://{USER}@127.0.0.1:{self.port}/{database}"
-
-    def create_databases(self, names: Iterable[str]) -> None:
-        with psycopg.connect(self.url(), autocommit=True) as connection:
-            there = {row[0] for row in connection.execute("select datname from pg_database")}
-            for name in names:
-                if name not in there:
-                    connection.execute(f'create database "{name}"')  # type: ignore[call-overload]
 
     def stop(self, within: float = 20) -> None:
         """A fast shutdown: sessions are ended, everything committed is on disk."""
