@@ -29,6 +29,7 @@ def open_engine(
     url: str,
     *,
     pool_size: int = 8,
+    pool_timeout: float = 2,
     lock_timeout: str = "3s",
     statement_timeout: str = "10s",
     name: str = "regulars",
@@ -37,13 +38,13 @@ def open_engine(
 
     A statement waits ``lock_timeout`` for a lock and runs at most ``statement_timeout``; a job or a report that needs
     longer says so with its own engine or ``SET LOCAL``. A dead peer is noticed within seconds (TCP keepalives), a
-    full pool answers within 2 s.
+    full pool answers within ``pool_timeout`` seconds.
     """
     return create_engine(
         make_url(url).set(drivername="postgresql+psycopg"),
         pool_size=pool_size,
         max_overflow=0,
-        pool_timeout=2,
+        pool_timeout=pool_timeout,
         pool_pre_ping=False,
         connect_args={
             "application_name": name,
