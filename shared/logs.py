@@ -16,7 +16,9 @@ _SECRET = frozenset({
 })  # fmt: skip
 
 
-def configure(service: str, *, level: str = "info", stream: TextIO | None = None, colours: bool = False) -> None:
+def configure(
+    service: str, *, level: str = "info", stream: TextIO | None = None, colours: bool = False
+) -> None:
     """Send every log of this process, the standard library's too, to ``stream`` as JSON lines.
 
     ``colours`` writes for a person at a terminal instead.

@@ -107,16 +107,16 @@ def unseal(session: Session, subject: str, place: str, sealed: bytes | None) -> 
 
 
 def unseal_many(session: Session, sealed: Sequence[tuple[str, str, bytes | None]]) -> list[str | None]:
-    return [
-        None if content is None else content.decode() for content in unseal_bytes_many(session, sealed)
-    ]
+    return [None if content is None else content.decode() for content in unseal_bytes_many(session, sealed)]
 
 
 def unseal_bytes(session: Session, subject: str, place: str, sealed: bytes | None) -> bytes | None:
     return unseal_bytes_many(session, [(subject, place, sealed)])[0]
 
 
-def unseal_bytes_many(session: Session, sealed: Sequence[tuple[str, str, bytes | None]]) -> list[bytes | None]:
+def unseal_bytes_many(
+    session: Session, sealed: Sequence[tuple[str, str, bytes | None]]
+) -> list[bytes | None]:
     """Open many values with at most one statement."""
     keys = _keys(session, {subject for subject, _, content in sealed if content is not None}, make=False)
     opened: list[bytes | None] = []
@@ -204,7 +204,9 @@ def _make(session: Session, subjects: Sequence[str], opened: dict[str, AESGCM | 
     rows = (
         func.unnest(
             bindparam("names", list(keys), type_=ARRAY(Text)),
-            bindparam("keys", [keyring.wrap(key, subject) for subject, key in keys.items()], type_=ARRAY(BYTEA)),
+            bindparam(
+                "keys", [keyring.wrap(key, subject) for subject, key in keys.items()], type_=ARRAY(BYTEA)
+            ),
         )
         .table_valued(column("subject", Text), column("wrapped", BYTEA))
         .render_derived()

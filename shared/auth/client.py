@@ -28,11 +28,16 @@ class ServiceClient:
     answer or a 5xx. Safe to use from several threads.
     """
 
-    def __init__(self, settings: Settings, target: Target, *, transport: httpx.BaseTransport | None = None) -> None:
+    def __init__(
+        self, settings: Settings, target: Target, *, transport: httpx.BaseTransport | None = None
+    ) -> None:
         self._target = target
         self._client = httpx.Client(
             base_url=f"{getattr(settings, f'{target}_url').rstrip('/')}/{target}",
-            headers={"Authorization": f"Bearer {settings.service_key}", "User-Agent": f"regulars-{settings.service}"},
+            headers={
+                "Authorization": f"Bearer {settings.service_key}",
+                "User-Agent": f"regulars-{settings.service}",
+            },
             timeout=httpx.Timeout(5.0, connect=1.0),
             transport=transport,
         )
@@ -56,7 +61,9 @@ class ServiceClient:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _ask(self, method: str, path: str, *, headers: Mapping[str, str] | None = None, **content: Any) -> Any:
+    def _ask(
+        self, method: str, path: str, *, headers: Mapping[str, str] | None = None, **content: Any
+    ) -> Any:
         sent = dict(headers or {})
         if traceparent := tracing.current_traceparent():
             sent["traceparent"] = traceparent
@@ -77,7 +84,9 @@ class ServiceClient:
 
     def _away(self, reason: str) -> Refusal:
         return Unavailable(
-            f"{self._target}_unavailable", f"{self._target} does not answer ({reason})", headers={"Retry-After": "5"}
+            f"{self._target}_unavailable",
+            f"{self._target} does not answer ({reason})",
+            headers={"Retry-After": "5"},
         )
 
 

@@ -26,7 +26,9 @@ class CredentialGate:
     async def admit(self, authorization: str | None) -> Caller:
         """The caller behind an Authorization header; raises Unauthenticated."""
         if not authorization:
-            raise Unauthenticated("credential_required", "send Authorization: Bearer with an API key or a token")
+            raise Unauthenticated(
+                "credential_required", "send Authorization: Bearer with an API key or a token"
+            )
         scheme, _, credential = authorization.partition(" ")
         credential = credential.strip()
         if scheme.lower() != "bearer" or not credential or len(credential) > _LONGEST:

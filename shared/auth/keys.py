@@ -138,9 +138,7 @@ class KeyRing:
             self._stopping.wait(wait)
 
     def _believe(self, active: Sequence[Credential], age: float) -> None:
-        self._listed = {
-            key.hmac: Caller(key.name, f"key:{key.id}", frozenset(key.scopes)) for key in active
-        }
+        self._listed = {key.hmac: Caller(key.name, f"key:{key.id}", frozenset(key.scopes)) for key in active}
         self._seen_at = time.monotonic() - age
 
     def _read_own(self) -> Sequence[Credential]:

@@ -120,7 +120,11 @@ def _usable(key_set: Any) -> dict[str, jwt.PyJWK]:
     """The public signing keys by id; symmetric, unnamed and unknown kinds are left out."""
     found: dict[str, jwt.PyJWK] = {}
     for entry in key_set.get("keys", []) if isinstance(key_set, dict) else []:
-        if not isinstance(entry, dict) or entry.get("use", "sig") != "sig" or not isinstance(entry.get("kid"), str):
+        if (
+            not isinstance(entry, dict)
+            or entry.get("use", "sig") != "sig"
+            or not isinstance(entry.get("kid"), str)
+        ):
             continue
         if entry.get("kty") not in ALGORITHMS.values():
             continue
@@ -145,7 +149,9 @@ def _scopes(claims: Mapping[str, Any]) -> frozenset[str]:
     """``scope`` (words in one string) or ``scp`` (a list or such a string)."""
     value = claims.get("scope", claims.get("scp", ""))
     words = value.split() if isinstance(value, str) else value
-    return frozenset(word for word in words if isinstance(word, str)) if isinstance(words, list) else frozenset()
+    return (
+        frozenset(word for word in words if isinstance(word, str)) if isinstance(words, list) else frozenset()
+    )
 
 
 def _refused(reason: str) -> Unauthenticated:

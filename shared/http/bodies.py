@@ -97,4 +97,6 @@ def _nul_characters(value: Any, at: tuple[Any, ...]) -> list[Fault]:
 
 
 def _too_large() -> TooLarge:
-    return TooLarge("body_too_large", f"a body has at most {LONGEST // 1024 // 1024} MB; use an import for more")
+    return TooLarge(
+        "body_too_large", f"a body has at most {LONGEST // 1024 // 1024} MB; use an import for more"
+    )

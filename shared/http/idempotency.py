@@ -47,7 +47,9 @@ class Repeatable:
     kept for 7 days, ``forever`` where an effect may never happen twice. Call it once, before any other effect.
     """
 
-    def __init__(self, session: Session, exchange: Exchange, key: str | None, request: "_Identity | None") -> None:
+    def __init__(
+        self, session: Session, exchange: Exchange, key: str | None, request: "_Identity | None"
+    ) -> None:
         self._session = session
         self._exchange = exchange
         self._key = key
@@ -62,18 +64,24 @@ class Repeatable:
             self._exchange.keep = lambda reply: _store(self._session, request, reply, forever=forever)
         if isinstance(model, type) and issubclass(model, BaseModel) and not isinstance(made, model):
             mapping = getattr(made, "_mapping", made)
-            return model.model_validate(dict(mapping) if isinstance(mapping, Mapping) else mapping, from_attributes=True)
+            return model.model_validate(
+                dict(mapping) if isinstance(mapping, Mapping) else mapping, from_attributes=True
+            )
         return made if isinstance(made, BaseModel) else TypeAdapter(model).validate_python(made)  # type: ignore[return-value]
 
     def _claim(self, request: "_Identity") -> None:
         lock = int.from_bytes(request.hash[:8], "big", signed=True)
         if not self._session.scalar(select(func.pg_try_advisory_xact_lock(lock))):
             raise Conflict(
-                "idempotency_key_in_use", "a request with this key is being carried out", headers={"Retry-After": "1"}
+                "idempotency_key_in_use",
+                "a request with this key is being carried out",
+                headers={"Retry-After": "1"},
             )
         # A statement of its own: what was committed before the lock was taken is seen only by a later snapshot.
         stored = self._session.execute(
-            select(idempotency_key.c.fingerprint, idempotency_key.c.status, idempotency_key.c.sealed_reply).where(
+            select(
+                idempotency_key.c.fingerprint, idempotency_key.c.status, idempotency_key.c.sealed_reply
+            ).where(
                 idempotency_key.c.request_hash == request.hash,
                 or_(idempotency_key.c.expires_at.is_(None), idempotency_key.c.expires_at > func.now()),
             )
@@ -97,7 +105,9 @@ class _Identity:
 
 def forget_expired(session: Session, limit: int = 10_000) -> int:
     """Delete replies that nobody may ask for any more; how many there were (scheduled work)."""
-    old = select(idempotency_key.c.request_hash).where(idempotency_key.c.expires_at <= func.now()).limit(limit)
+    old = (
+        select(idempotency_key.c.request_hash).where(idempotency_key.c.expires_at <= func.now()).limit(limit)
+    )
     gone = delete(idempotency_key).where(idempotency_key.c.request_hash.in_(old))
     return len(session.scalars(gone.returning(idempotency_key.c.status)).all())
 
@@ -106,7 +116,9 @@ def _store(session: Session, request: _Identity, reply: Response, *, forever: bo
     if not 200 <= reply.status_code < 300:
         return
     headers = [
-        [name.decode("latin-1"), value.decode("latin-1")] for name, value in reply.raw_headers if name in _KEPT_HEADERS
+        [name.decode("latin-1"), value.decode("latin-1")]
+        for name, value in reply.raw_headers
+        if name in _KEPT_HEADERS
     ]
     head = json.dumps(headers).encode()
     nonce = os.urandom(12)
@@ -171,7 +183,9 @@ async def required_once(
     request: Request, session: Transaction, key: Annotated[str | None, _Key] = None
 ) -> Repeatable:
     if key is None:
-        raise BadRequest("idempotency_key_required", "send an Idempotency-Key: this must not happen twice by mistake")
+        raise BadRequest(
+            "idempotency_key_required", "send an Idempotency-Key: this must not happen twice by mistake"
+        )
     return await once(request, session, key)
 
 

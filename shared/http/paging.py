@@ -65,7 +65,9 @@ class PageRequest:
         return tuple(_decoded(value) for value in values)
 
     def cursor_after(self, values: Sequence[Any]) -> str:
-        content = json.dumps([self._bound_to(), [_encoded(value) for value in values]], separators=(",", ":")).encode()
+        content = json.dumps(
+            [self._bound_to(), [_encoded(value) for value in values]], separators=(",", ":")
+        ).encode()
         return base64.urlsafe_b64encode(self._sign(content) + content).rstrip(b"=").decode()
 
     def _bound_to(self) -> str:
@@ -79,7 +81,8 @@ async def _page(
     request: Request,
     limit: Annotated[int, Query(ge=1, le=MAX_LIMIT, description="items per page")] = DEFAULT_LIMIT,
     cursor: Annotated[
-        str | None, Query(max_length=2000, description="`next_cursor` of the page before; belongs to this filter")
+        str | None,
+        Query(max_length=2000, description="`next_cursor` of the page before; belongs to this filter"),
     ] = None,
 ) -> PageRequest:
     filters = sorted(

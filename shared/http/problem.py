@@ -13,7 +13,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 
 from shared import tracing
-from shared.errors import BadRequest, Conflict, Fault, Invalid, Refusal, Unavailable
+from shared.errors import Conflict, Fault, Invalid, Refusal, Unavailable
 
 MEDIA_TYPE = "application/problem+json"
 MOST_FAULTS = 100
@@ -69,14 +69,23 @@ def refusal_of(error: BaseException) -> Refusal | None:
     if isinstance(error, HTTPException):
         return _Plain(error.status_code, error.headers or {})
     if isinstance(error, PoolTimeout):
-        return Unavailable("overloaded", "all connections to the database are busy", headers={"Retry-After": "1"})
+        return Unavailable(
+            "overloaded", "all connections to the database are busy", headers={"Retry-After": "1"}
+        )
     if isinstance(error, DBAPIError):
         return _database(error)
     return None
 
 
-UNEXPECTED = Refusal("internal_error", "something went wrong on our side; the request id finds it in the logs")
-UNEXPECTED.status = 500  # type: ignore[misc]
+class Unexpected(Refusal):
+    """What nobody foresaw; the log has it, the caller gets only the request id (500)."""
+
+    status = 500
+
+    def __init__(self) -> None:
+        super().__init__(
+            "internal_error", "something went wrong on our side; the request id finds it in the logs"
+        )
 
 
 class _Plain(Refusal):
@@ -92,12 +101,20 @@ class _Plain(Refusal):
 
 def _database(error: DBAPIError) -> Refusal | None:
     cause = error.orig
-    if isinstance(cause, postgres.LockNotAvailable | postgres.DeadlockDetected | postgres.SerializationFailure):
-        return Unavailable("busy", "others are changing the same data; try again", headers={"Retry-After": "1"})
+    if isinstance(
+        cause, postgres.LockNotAvailable | postgres.DeadlockDetected | postgres.SerializationFailure
+    ):
+        return Unavailable(
+            "busy", "others are changing the same data; try again", headers={"Retry-After": "1"}
+        )
     if isinstance(cause, postgres.QueryCanceled):
-        return Unavailable("took_too_long", "the database gave up on this request", headers={"Retry-After": "5"})
+        return Unavailable(
+            "took_too_long", "the database gave up on this request", headers={"Retry-After": "5"}
+        )
     if isinstance(error, OperationalError) or error.connection_invalidated:
-        return Unavailable("database_unavailable", "the database does not answer", headers={"Retry-After": "2"})
+        return Unavailable(
+            "database_unavailable", "the database does not answer", headers={"Retry-After": "2"}
+        )
     if isinstance(cause, postgres.UniqueViolation | postgres.ForeignKeyViolation):
         log.warning("constraint_refused", constraint=cause.diag.constraint_name)
         return Conflict("conflict", "this is at odds with what is already recorded")
@@ -131,9 +148,7 @@ def _in_body(location: Sequence[Any], body: Any) -> Iterable[Any]:
     """Pydantic's location without the steps (a union's choice, a validator) that are not in the document."""
     here = body
     for number, step in enumerate(location):
-        if isinstance(here, dict) and step in here:
-            here = here[step]
-        elif isinstance(here, list) and isinstance(step, int) and step < len(here):
+        if (isinstance(here, dict) and step in here) or (isinstance(here, list) and isinstance(step, int) and step < len(here)):
             here = here[step]
         elif number < len(location) - 1 or not isinstance(here, dict):
             continue
@@ -143,6 +158,3 @@ def _in_body(location: Sequence[Any], body: Any) -> Iterable[Any]:
 def pointer_to(steps: Iterable[Any]) -> str:
     """RFC 6901."""
     return "".join(f"/{str(step).replace('~', '~0').replace('/', '~1')}" for step in steps)
-
-
-__all__ = ["MEDIA_TYPE", "BadRequest", "FaultOut", "Problem", "pointer_to", "problem_of", "refusal_of"]

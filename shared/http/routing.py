@@ -235,5 +235,6 @@ class Router(APIRouter):
 
 def _is_now(annotation: Any) -> bool:
     return get_origin(annotation) is Annotated and any(
-        isinstance(extra, Depends) and extra.dependency is dependencies.now for extra in get_args(annotation)[1:]
+        isinstance(extra, Depends) and extra.dependency is dependencies.now
+        for extra in get_args(annotation)[1:]
     )

@@ -8,7 +8,12 @@ from shared.errors import BadRequest, PreconditionRequired, VersionMismatch
 
 IfMatch = Annotated[
     str | None,
-    Header(alias="If-Match", description="the ETag of the version being changed", max_length=200, examples=['"3"']),
+    Header(
+        alias="If-Match",
+        description="the ETag of the version being changed",
+        max_length=200,
+        examples=['"3"'],
+    ),
 ]
 """``if_match: IfMatch = None`` in a route whose resource people edit."""
 

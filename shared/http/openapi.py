@@ -1,0 +1,137 @@
+"""The OpenAPI document: what FastAPI derives, with our errors, scopes and required headers on every operation."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.dependencies.models import Dependant
+from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
+
+from shared.http import idempotency, problem
+from shared.http.admission import Operation
+from shared.http.routing import Access
+
+ERRORS: Mapping[int, tuple[str, str]] = {
+    400: ("BadRequest", "The request as such is malformed: a header or a cursor."),
+    401: ("Unauthenticated", "No credential, or one that is unknown, revoked or expired."),
+    403: ("Forbidden", "A valid credential that may not do this."),
+    404: ("NotFound", "Nothing is known under this name."),
+    405: ("MethodNotAllowed", "The path is served, but not with this method; see Allow."),
+    408: ("TooSlow", "The body did not arrive in time."),
+    409: ("Conflict", "At odds with the state of the resource, or with what was recorded before."),
+    410: ("Gone", "It was here and was erased."),
+    412: ("VersionMismatch", "It was changed since it was read."),
+    413: ("TooLarge", "The body is longer or deeper than allowed."),
+    415: ("UnsupportedMediaType", "The body is of a kind that is not read here."),
+    422: ("Invalid", "Understood, and wrong; `errors` name the places."),
+    428: ("PreconditionRequired", "If-Match is missing."),
+    429: ("TooManyRequests", "Over a limit; see Retry-After."),
+    500: ("InternalError", "Something went wrong on our side; `request_id` finds it in the logs."),
+    503: ("Unavailable", "Something this needs is away; see Retry-After."),
+}
+
+
+def document(app: FastAPI, operations: Iterable[Operation]) -> dict[str, Any]:
+    """The OpenAPI 3.1 document of one service."""
+    found = get_openapi(
+        title=app.title,
+        version=app.version,
+        summary=app.summary,
+        description=app.description,
+        routes=app.routes,
+        tags=app.openapi_tags,
+        separate_input_output_schemas=False,
+    )
+    components = found.setdefault("components", {})
+    schemas = components.setdefault("schemas", {})
+    schemas.pop("HTTPValidationError", None)
+    schemas.pop("ValidationError", None)
+    schemas.update(_problem_schemas())
+    components["responses"] = {name: _response(status, text) for status, (name, text) in ERRORS.items()}
+    components["securitySchemes"] = {
+        "api_key": {
+            "type": "http",
+            "scheme": "bearer",
+            "bearerFormat": "rgl_…",
+            "description": "An API key, issued at profile.",
+        },
+        "token": {
+            "type": "http",
+            "scheme": "bearer",
+            "bearerFormat": "JWT",
+            "description": "A token of the company's identity provider; with `customer_id` it is one customer's own.",
+        },
+    }
+    for operation in operations:
+        described = found["paths"].get(operation.template, {}).get(operation.method.lower())
+        if described is not None:
+            _complete(described, operation)
+    found["paths"] = dict(sorted(found["paths"].items()))
+    components["schemas"] = dict(sorted(schemas.items()))
+    return found
+
+
+def _complete(described: dict[str, Any], operation: Operation) -> None:
+    access = operation.access
+    if access.public:
+        described["security"] = []
+    else:
+        scopes = list(access.scopes)
+        described["security"] = [{"api_key": scopes}, {"token": scopes}]
+        described["x-scopes"] = scopes
+        if access.owner:
+            described["x-owner"] = access.owner
+    route = operation.route
+    assert isinstance(route, APIRoute)
+    headers = {
+        parameter["name"] for parameter in described.get("parameters", []) if parameter["in"] == "header"
+    }
+    if idempotency.required_once in _calls(route.dependant):
+        for parameter in described["parameters"]:
+            if parameter["name"] == "Idempotency-Key":
+                parameter["required"] = True
+    responses = described["responses"]
+    responses.pop("422", None)
+    for status in _errors(operation, headers, access):
+        responses[str(status)] = {"$ref": f"#/components/responses/{ERRORS[status][0]}"}
+    described["responses"] = dict(sorted(responses.items()))
+
+
+def _errors(operation: Operation, headers: set[str], access: Access) -> Iterable[int]:
+    yield from (422, 429, 500, 503)
+    if not access.public:
+        yield from (400, 401, 403)
+    if "{" in operation.template:
+        yield from (404, 410)
+    if operation.method != "GET":
+        yield from (404, 408, 409, 410, 413, 415)
+    if "If-Match" in headers:
+        yield from (412, 428)
+
+
+def _calls(dependant: Dependant) -> set[Any]:
+    found = {dependant.call}
+    for inner in dependant.dependencies:
+        found |= _calls(inner)
+    return found
+
+
+def _response(status: int, text: str) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "description": text,
+        "content": {problem.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    }
+    if status in (429, 503):
+        described["headers"] = {
+            "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 0}}
+        }
+    return described
+
+
+def _problem_schemas() -> dict[str, Any]:
+    schema = problem.Problem.model_json_schema(
+        ref_template="#/components/schemas/{model}", mode="serialization"
+    )
+    inner = schema.pop("$defs", {})
+    return {"Problem": schema, **inner}
