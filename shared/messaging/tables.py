@@ -112,6 +112,6 @@ parked_event = Table(
         comment="an unreadable record stays, so that a replay does not bring it back",
     ),
     UniqueConstraint("consumer", "topic", "key", "sequence"),
-    UniqueConstraint("consumer", "topic", "digest", name="uq_parked_event_digest"),
+    UniqueConstraint("consumer", "topic", "digest"),
     Index("ix_parked_event_due", "consumer", "next_try_at", postgresql_where=text("next_try_at is not null")),
 )

@@ -100,7 +100,7 @@ def upgrade() -> None:
             key text not null,
             parked_at timestamptz not null default now(),
             constraint pk_parked_key primary key (consumer, topic, key),
-            constraint fk_parked_key_consumer foreign key (consumer, topic, key)
+            constraint fk_parked_key_consumer_topic_key foreign key (consumer, topic, key)
                 references shared.watermark (consumer, topic, key)
         )
         """
@@ -131,7 +131,7 @@ def upgrade() -> None:
             discarded_at timestamptz,
             constraint pk_parked_event primary key (id),
             constraint uq_parked_event_consumer_topic_key_sequence unique (consumer, topic, key, sequence),
-            constraint uq_parked_event_digest unique (consumer, topic, digest)
+            constraint uq_parked_event_consumer_topic_digest unique (consumer, topic, digest)
         )
         """
     )
