@@ -8,6 +8,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
@@ -371,7 +372,7 @@ def _copy_lines(session: Session, lines: dict[UUID, list[dict[str, Any]]]) -> No
         copy.set_types(_LINE_TYPES)
         for purchase_id, bought in lines.items():
             for line in bought:
-                copy.write_row((purchase_id, *line.values()))
+                copy.write_row((purchase_id, *(line | {"unit_price": Decimal(line["unit_price"])}).values()))
 
 
 def _event(facts: PurchaseFacts, recorded: Recorded, lines: Sequence[dict[str, Any]]) -> PurchaseRecorded:
