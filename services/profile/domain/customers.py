@@ -111,6 +111,22 @@ def ensure_many(
     }
 
 
+def ensure_strangers(
+    session: Session, strangers: Iterable[tuple[CustomerRef, datetime]], now: datetime
+) -> dict[CustomerRef, UUID]:
+    """Make the customers that facts name and nobody knows; each became one with its earliest fact here."""
+    wanted = [
+        NewCustomer(ref.source, ref.external_id, min(occurred_at, now))
+        for ref, occurred_at in sorted(strangers, key=lambda stranger: stranger[1])
+        if ref.source is not None and ref.external_id is not None
+    ]
+    made = ensure_many(session, wanted, now) if wanted else {}
+    return {
+        CustomerRef(source=source, external_id=external_id): ensured.customer_id
+        for (source, external_id), ensured in made.items()
+    }
+
+
 def _create(session: Session, unknown: Sequence[NewCustomer], now: datetime) -> dict[ExternalName, UUID]:
     by_id = {uuid7(): new for new in unknown}
     created = set(

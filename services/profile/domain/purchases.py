@@ -16,7 +16,6 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from services.profile.domain import accounting, customers, pricing
-from services.profile.domain.customers import NewCustomer
 from services.profile.rules.amounts import Amounts, Unpriceable, price
 from services.profile.rules.facts import CustomerRef, PurchaseFacts
 from services.profile.rules.fingerprint import canonical, fingerprint
@@ -273,7 +272,15 @@ def _record_new(
     session: Session, new: Sequence[_Candidate], outcomes: dict[int, Outcome], now: datetime
 ) -> list[_Candidate]:
     """Record purchases of different names; returns those that somebody else recorded in this moment."""
-    _create_customers(session, new, now)
+    strangers = [
+        (ref, one.facts.occurred_at)
+        for one in new
+        if one.customer_id is None and (ref := one.facts.customer) is not None
+    ]
+    made = customers.ensure_strangers(session, strangers, now)
+    for one in new:
+        if one.customer_id is None and one.facts.customer is not None:
+            one.customer_id = made.get(one.facts.customer)
     active = customers.lock_many(session, (one.customer_id for one in new if one.customer_id is not None))
     by_id = {}
     for one in new:
@@ -304,20 +311,6 @@ def _record_new(
             events.append(_event(one.facts, recorded, lines[purchase_id]))
     announce(session, *events)
     return [one for purchase_id, one in by_id.items() if purchase_id not in inserted]
-
-
-def _create_customers(session: Session, new: Sequence[_Candidate], now: datetime) -> None:
-    """Make the customers that are missing; each became one with the first purchase told of here."""
-    strangers = [
-        NewCustomer(ref.source, ref.external_id, min(one.facts.occurred_at, now))
-        for one in sorted(new, key=lambda one: one.facts.occurred_at)
-        if one.customer_id is None and (ref := one.facts.customer) and ref.source and ref.external_id
-    ]
-    made = customers.ensure_many(session, strangers, now) if strangers else {}
-    for one in new:
-        if one.customer_id is None and (ref := one.facts.customer):
-            ensured = made.get((ref.source or "", ref.external_id or ""))
-            one.customer_id = ensured.customer_id if ensured else None
 
 
 def _row(

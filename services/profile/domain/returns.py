@@ -1,0 +1,363 @@
+"""Returns: against a purchase's lines, exact to the minor unit, or unmatched."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import Row, text
+from sqlalchemy.orm import Session
+
+from services.profile.domain import accounting, customers, pricing
+from services.profile.rules.amounts import Amounts
+from services.profile.rules.facts import CustomerRef, MatchedReturnFacts, UnmatchedReturnFacts
+from services.profile.rules.fingerprint import (
+    canonical,
+    matched_return_fingerprint,
+    unmatched_return_fingerprint,
+)
+from services.profile.rules.returns import BoughtLine, ReversedLine, Unreturnable, reverse
+from shared.errors import Conflict, Fault, Invalid, Refusal
+from shared.events.profile import PurchaseReturned, ReturnLine
+from shared.ids import uuid7
+from shared.messaging.outbox import announce
+
+
+class ReturnOutcome(NamedTuple):
+    """What became of one return of many; ``problem`` says why it differs or was refused."""
+
+    state: Literal["recorded", "unchanged", "differs", "refused"]
+    return_id: UUID | None = None
+    customer_id: UUID | None = None
+    problem: Refusal | None = None
+
+
+_FIND_PURCHASE = text(
+    "select purchase_id, customer_id from purchase where source = :source and external_id = :external_id"
+)
+_LOCK_PURCHASE = text("select * from purchase where purchase_id = :id for no key update")
+_LINES = text(
+    """
+    select line, sku, quantity, amount_minor, accounting_amount_minor, returned_quantity from purchase_line
+    where purchase_id = :id and line = any(cast(:lines as int[]))
+    """
+)
+_EXISTING = text(
+    """
+    select r.source, r.external_id, r.return_id, r.customer_id, r.fingerprint
+    from unnest(cast(:sources as text[]), cast(:external_ids as text[])) as n (source, external_id)
+    join purchase_return r using (source, external_id)
+    """
+)
+
+# One statement for every kind of return: the return, its lines, and what that leaves of the purchase. Nothing is
+# written for a return whose name is taken.
+_RECORD = text(
+    """
+    with f as materialized (
+        select * from json_to_recordset(cast(:facts as json)) as f (return_id uuid, source text, external_id text,
+            purchase_id uuid, customer_id uuid, recorded_customer_id uuid, occurred_at timestamptz, historical boolean,
+            currency text, exchange_rate numeric, amount_minor bigint, accounting_amount_minor bigint,
+            net_left_minor bigint, accounting_net_left_minor bigint, replacement_purchase_id uuid, fingerprint bytea,
+            lines json)
+    ), recorded as (
+        insert into purchase_return (return_id, source, external_id, purchase_id, customer_id, recorded_customer_id,
+            occurred_at, recorded_at, historical, currency, exchange_rate, amount_minor, accounting_amount_minor,
+            net_left_minor, accounting_net_left_minor, replacement_purchase_id, fingerprint)
+        select return_id, source, external_id, purchase_id, customer_id, recorded_customer_id, occurred_at,
+            cast(:now as timestamptz), historical, currency, exchange_rate, amount_minor, accounting_amount_minor,
+            net_left_minor, accounting_net_left_minor, replacement_purchase_id, fingerprint
+        from f order by source, external_id
+        on conflict (source, external_id) do nothing
+        returning return_id, purchase_id, amount_minor, accounting_amount_minor
+    ), lines as (
+        insert into purchase_return_line (return_id, position, line, sku, quantity, unit_price, amount_minor,
+            accounting_amount_minor)
+        select recorded.return_id, l.*
+        from recorded join f using (return_id) cross join json_to_recordset(f.lines) as l (position int, line int,
+            sku text, quantity int, unit_price numeric, amount_minor bigint, accounting_amount_minor bigint)
+        returning return_id, line, quantity
+    ), bought as (
+        update purchase_line set returned_quantity = returned_quantity + lines.quantity
+        from lines join recorded using (return_id)
+        where purchase_line.purchase_id = recorded.purchase_id and purchase_line.line = lines.line
+    ), left_over as (
+        update purchase set returned_minor = returned_minor + recorded.amount_minor,
+            accounting_returned_minor = accounting_returned_minor + recorded.accounting_amount_minor
+        from recorded where purchase.purchase_id = recorded.purchase_id
+    )
+    select return_id from recorded
+    """
+)
+
+
+def record_matched(session: Session, facts: MatchedReturnFacts, now: datetime) -> bool:
+    """Take back lines of a purchase and announce what that reverses; False if this return was recorded before.
+
+    Raises Invalid ``purchase_unknown``, ``line_unknown``, ``replacement_unknown``, ``occurred_in_the_future``;
+    Conflict ``return_exceeds_purchase`` (more than was bought and is not back yet), ``return_differs``.
+    """
+    pricing.check_time(facts.occurred_at, now)
+    print_ = matched_return_fingerprint(facts)
+    purchase = _lock(session, facts)
+    if _is_repeat(session, facts.source, facts.external_id, print_):
+        return False
+    replacement_id = _replacement(session, facts)
+    reversals = _reverse(session, purchase, facts)
+
+    amount = sum(line.amount_minor for line in reversals)
+    accounting_amount = sum(line.accounting_amount_minor for line in reversals)
+    row: dict[str, Any] = {
+        "return_id": str(uuid7()),
+        "source": facts.source,
+        "external_id": facts.external_id,
+        "purchase_id": str(purchase.purchase_id),
+        "customer_id": _text(purchase.customer_id),
+        "recorded_customer_id": _text(purchase.recorded_customer_id),
+        "occurred_at": facts.occurred_at.isoformat(),
+        "historical": customers.is_historical(session, facts.occurred_at, now),
+        "currency": purchase.currency,
+        "exchange_rate": None if purchase.exchange_rate is None else canonical(purchase.exchange_rate),
+        "amount_minor": amount,
+        "accounting_amount_minor": accounting_amount,
+        "net_left_minor": purchase.total_minor - purchase.returned_minor - amount,
+        "accounting_net_left_minor": purchase.accounting_total_minor
+        - purchase.accounting_returned_minor
+        - accounting_amount,
+        "replacement_purchase_id": _text(replacement_id),
+        "fingerprint": "\\x" + print_.hex(),
+        "lines": [{"position": position, **line._asdict()} for position, line in enumerate(reversals, 1)],
+    }
+    if not _insert(session, [row], now):
+        # Its name went to a return of another purchase in this moment.
+        return not _is_repeat(session, facts.source, facts.external_id, print_)
+    announce(session, _event(row, now))
+    return True
+
+
+def record_unmatched(session: Session, facts: UnmatchedReturnFacts, now: datetime) -> bool:
+    """Record a return that names no purchase; False if it was recorded before. Raises as ``purchases.record``."""
+    outcome = record_unmatched_many(session, [facts], now)[0]
+    if outcome.problem is not None:
+        raise outcome.problem
+    return outcome.state == "recorded"
+
+
+def record_unmatched_many(
+    session: Session, facts: Sequence[UnmatchedReturnFacts], now: datetime
+) -> list[ReturnOutcome]:
+    """Record up to some thousand returns that name no purchase, in a constant number of statements; each whole or not
+    at all, outcomes in the order of ``facts``."""
+    owners = customers.resolve_many(session, (one.customer for one in facts if one.customer is not None))
+    currency = accounting.currency(session) or (facts[0].currency if facts else "")
+    outcomes: dict[int, ReturnOutcome] = {}
+    candidates = []
+    for position, one in enumerate(facts):
+        try:
+            candidates.append(_prepare(position, one, owners, currency, now))
+        except Refusal as problem:
+            outcomes[position] = ReturnOutcome("refused", problem=problem)
+    if candidates and accounting.fixed_currency(session, currency) != currency:
+        return record_unmatched_many(session, facts, now)
+    while candidates:
+        candidates = _record_round(session, candidates, outcomes, now)
+    return [outcomes[position] for position in range(len(facts))]
+
+
+@dataclass(slots=True)
+class _Candidate:
+    position: int
+    facts: UnmatchedReturnFacts
+    amounts: Amounts
+    fingerprint: bytes
+    customer_id: UUID | None
+
+    @property
+    def name(self) -> tuple[str, str]:
+        return (self.facts.source, self.facts.external_id)
+
+
+def _prepare(
+    position: int,
+    facts: UnmatchedReturnFacts,
+    owners: dict[CustomerRef, tuple[UUID, str]],
+    accounting_currency: str,
+    now: datetime,
+) -> _Candidate:
+    pricing.check_time(facts.occurred_at, now)
+    rate = pricing.settle_rate(facts.currency, facts.exchange_rate, accounting_currency)
+    facts = facts._replace(exchange_rate=rate)
+    customer_id = None
+    if facts.customer is not None:
+        customer_id = customers.owner_of(facts.customer, owners, create=facts.create_customer)
+    amounts = pricing.priced(facts, accounting_currency)
+    return _Candidate(position, facts, amounts, unmatched_return_fingerprint(facts), customer_id)
+
+
+def _record_round(
+    session: Session, candidates: Sequence[_Candidate], outcomes: dict[int, ReturnOutcome], now: datetime
+) -> list[_Candidate]:
+    existing = {
+        (row.source, row.external_id): row for row in _existing(session, [one.name for one in candidates])
+    }
+    new: dict[tuple[str, str], _Candidate] = {}
+    again = []
+    for one in candidates:
+        if known := existing.get(one.name):
+            same = known.fingerprint == one.fingerprint and known.customer_id == one.customer_id
+            outcomes[one.position] = ReturnOutcome(
+                "unchanged" if same else "differs",
+                known.return_id,
+                known.customer_id,
+                None if same else differs(),
+            )
+        elif new.setdefault(one.name, one) is not one:
+            again.append(one)
+    return again + _record_new(session, list(new.values()), outcomes, now)
+
+
+def _record_new(
+    session: Session, new: Sequence[_Candidate], outcomes: dict[int, ReturnOutcome], now: datetime
+) -> list[_Candidate]:
+    strangers = [
+        (ref, one.facts.occurred_at)
+        for one in new
+        if one.customer_id is None and (ref := one.facts.customer) is not None
+    ]
+    made = customers.ensure_strangers(session, strangers, now)
+    for one in new:
+        if one.customer_id is None and one.facts.customer is not None:
+            one.customer_id = made.get(one.facts.customer)
+    active = customers.lock_many(session, (one.customer_id for one in new if one.customer_id is not None))
+    by_id: dict[UUID, _Candidate] = {}
+    for one in new:
+        if one.facts.customer is None or one.customer_id in active:
+            by_id[uuid7()] = one
+        else:
+            outcomes[one.position] = ReturnOutcome("refused", problem=customers.erased())
+
+    rows = [_unmatched_row(session, return_id, one, now) for return_id, one in by_id.items()]
+    inserted = _insert(session, rows, now) if rows else set()
+    for return_id, one in by_id.items():
+        if return_id in inserted:
+            outcomes[one.position] = ReturnOutcome("recorded", return_id, one.customer_id)
+    announce(session, *(_event(row, now) for row in rows if UUID(row["return_id"]) in inserted))
+    return [one for return_id, one in by_id.items() if return_id not in inserted]
+
+
+def _unmatched_row(session: Session, return_id: UUID, one: _Candidate, now: datetime) -> dict[str, Any]:
+    facts, amounts = one.facts, one.amounts
+    return {
+        "return_id": str(return_id),
+        "source": facts.source,
+        "external_id": facts.external_id,
+        "customer_id": _text(one.customer_id),
+        "recorded_customer_id": _text(one.customer_id),
+        "occurred_at": facts.occurred_at.isoformat(),
+        "historical": customers.is_historical(session, facts.occurred_at, now),
+        "currency": facts.currency,
+        "exchange_rate": None if facts.exchange_rate is None else canonical(facts.exchange_rate),
+        "amount_minor": amounts.total,
+        "accounting_amount_minor": amounts.accounting_total,
+        "fingerprint": "\\x" + one.fingerprint.hex(),
+        "lines": [
+            {
+                "position": position,
+                "line": None,
+                "sku": line.sku,
+                "quantity": line.quantity,
+                "unit_price": canonical(line.unit_price),
+                "amount_minor": amount,
+                "accounting_amount_minor": accounting_amount,
+            }
+            for position, (line, amount, accounting_amount) in enumerate(
+                zip(facts.lines, amounts.lines, amounts.accounting_lines, strict=True), 1
+            )
+        ],
+    }
+
+
+def _lock(session: Session, facts: MatchedReturnFacts) -> Row[Any]:
+    """The purchase, locked: its customer first, as everybody does who needs both."""
+    name = {"source": facts.purchase_source, "external_id": facts.purchase_external_id}
+    found = session.execute(_FIND_PURCHASE, name).one_or_none()
+    if found is None:
+        message = "the purchase is not known"
+        raise Invalid("purchase_unknown", message, faults=[Fault("/purchase", "purchase_unknown", message)])
+    if found.customer_id is not None:
+        customers.lock_many(session, [found.customer_id])
+    return session.execute(_LOCK_PURCHASE, {"id": found.purchase_id}).one()
+
+
+def _replacement(session: Session, facts: MatchedReturnFacts) -> UUID | None:
+    if facts.replacement is None:
+        return None
+    source, external_id = facts.replacement
+    found = session.execute(_FIND_PURCHASE, {"source": source, "external_id": external_id}).one_or_none()
+    if found is None:
+        message = "the replacing purchase is not known"
+        raise Invalid(
+            "replacement_unknown", message, faults=[Fault("/replacement", "replacement_unknown", message)]
+        )
+    replacement_id: UUID = found.purchase_id
+    return replacement_id
+
+
+def _reverse(session: Session, purchase: Row[Any], facts: MatchedReturnFacts) -> list[ReversedLine]:
+    wanted = {"id": purchase.purchase_id, "lines": [line.line for line in facts.lines]}
+    bought = {row.line: BoughtLine(*row) for row in session.execute(_LINES, wanted)}
+    try:
+        return reverse(bought, facts.lines)
+    except Unreturnable as problem:
+        kind = Conflict if problem.code == "return_exceeds_purchase" else Invalid
+        faults = [Fault(f"/lines/{problem.position}", problem.code, str(problem))]
+        raise kind(problem.code, str(problem), faults=faults) from None
+
+
+def _is_repeat(session: Session, source: str, external_id: str, print_: bytes) -> bool:
+    known = _existing(session, [(source, external_id)])
+    if known and known[0].fingerprint != print_:
+        raise differs()
+    return bool(known)
+
+
+def _existing(session: Session, names: Sequence[tuple[str, str]]) -> Sequence[Row[Any]]:
+    wanted = {"sources": [name[0] for name in names], "external_ids": [name[1] for name in names]}
+    return session.execute(_EXISTING, wanted).all()
+
+
+def _insert(session: Session, rows: Sequence[dict[str, Any]], now: datetime) -> set[UUID]:
+    return set(session.scalars(_RECORD, {"facts": json.dumps(rows), "now": now}))
+
+
+def _event(row: dict[str, Any], now: datetime) -> PurchaseReturned:
+    moved = row["recorded_customer_id"] != row["customer_id"]
+    return PurchaseReturned(
+        customer_id=row["customer_id"],
+        recorded_customer_id=row["recorded_customer_id"] if moved else None,
+        source=row["source"],
+        external_id=row["external_id"],
+        occurred_at=row["occurred_at"],
+        recorded_at=now,
+        historical=row["historical"],
+        currency=row["currency"],
+        exchange_rate=row["exchange_rate"],
+        return_id=row["return_id"],
+        purchase_id=row.get("purchase_id"),
+        amount_minor=row["amount_minor"],
+        accounting_amount_minor=row["accounting_amount_minor"],
+        net_left_minor=row.get("net_left_minor"),
+        accounting_net_left_minor=row.get("accounting_net_left_minor"),
+        lines=tuple(ReturnLine.model_validate(line) for line in row["lines"]),
+        replacement_purchase_id=row.get("replacement_purchase_id"),
+    )
+
+
+def differs() -> Conflict:
+    return Conflict("return_differs", "this return was recorded with other facts")
+
+
+def _text(value: UUID | None) -> str | None:
+    return None if value is None else str(value)
