@@ -150,7 +150,9 @@ class Mapping(BaseModel):
         if self.currency is None and self.columns.currency is None:
             raise PydanticCustomError("currency_missing", "needs a currency or a column that holds it")
         if self.thousands_separator == self.decimal_separator:
-            raise PydanticCustomError("separators_equal", "the decimal and the thousands separator are the same")
+            raise PydanticCustomError(
+                "separators_equal", "the decimal and the thousands separator are the same"
+            )
         if self.missing_customer == "skip" and self.columns.customer is None:
             raise PydanticCustomError(
                 "customer_column_missing", "every row would be skipped: name the column or choose anonymous"

@@ -142,37 +142,22 @@ class RowParser:
         if self._odd_times and raw in self._odd_times:
             seen[self._odd_times[raw]] += 1
 
-        description = country = None
-        if "description" in places:
-            raw = row[places["description"]]
-            description = values["description"][raw]
-            if len(description or "") != len(raw):
-                seen["description_trimmed"] += 1
-        if "country" in places:
-            country = values["country"][row[places["country"]]]
-            if country is not None and country[0] == UNKNOWN_COUNTRY:
-                self.unknown_countries[country[1:]] += 1
-
+        description, country = self._about(row)
         kind, quantity, fault = self._kind(order_number, quantity)
         if unit_price <= 0:
-            if unit_price < 0:
+            seen["zero_price" if unit_price == 0 else "negative_price"] += 1
+            if unit_price < 0 and fault is None:
                 fault = Refused("unit_price", "negative_price", "the price is below zero")
-            else:
-                seen["zero_price"] += 1
         if fault is not None:
-            seen[fault.code] += 1
+            if fault.code != "negative_price":
+                seen[fault.code] += 1
             if not skipped:
                 raise fault
-        if self._rare:
-            rare = dict(self._defaults)
-            for field, place, remembered in self._rare:
-                value = remembered[row[place]]
-                if value is not None:
-                    rare[field] = value
-        else:
-            rare = self._defaults
+        rare = self._rare_values(row) if self._rare else self._defaults
         if rare["currency"] is None:
-            raise Refused("currency", "missing_currency", "the row names no currency and the mapping has none")
+            raise Refused(
+                "currency", "missing_currency", "the row names no currency and the mapping has none"
+            )
         return ParsedRow(
             SKIPPED if skipped else kind,
             order_number,
@@ -191,21 +176,47 @@ class RowParser:
             rare["store"],
         )
 
+    def _about(self, row: Sequence[str]) -> tuple[str | None, str | None]:
+        """Description and country."""
+        description = country = None
+        if "description" in self._places:
+            raw = row[self._places["description"]]
+            description = self._values["description"][raw]
+            if len(description or "") != len(raw):
+                self.seen["description_trimmed"] += 1
+        if "country" in self._places:
+            country = self._values["country"][row[self._places["country"]]]
+            if country is not None and country[0] == UNKNOWN_COUNTRY:
+                self.unknown_countries[country[1:]] += 1
+        return description, country
+
+    def _rare_values(self, row: Sequence[str]) -> dict[str, Any]:
+        values = dict(self._defaults)
+        for field, place, remembered in self._rare:
+            value = remembered[row[place]]
+            if value is not None:
+                values[field] = value
+        return values
+
     def _kind(self, order_number: str, quantity: int) -> tuple[int, int, Refused | None]:
         """Whether the line is bought or returned, and how many pieces."""
         prefix = self._mapping.return_prefix
         if prefix is not None and order_number.startswith(prefix):
             if quantity < 0:
                 return RETURN, -quantity, None
-            return RETURN, quantity, Refused(
-                "quantity", "positive_quantity_in_return", "a return's quantity is not below zero"
+            return (
+                RETURN,
+                quantity,
+                Refused("quantity", "positive_quantity_in_return", "a return's quantity is not below zero"),
             )
         if quantity > 0:
             return PURCHASE, quantity, None
         if self._mapping.negative_quantity_is_return:
             return RETURN, -quantity, None
-        return PURCHASE, quantity, Refused(
-            "quantity", "negative_quantity", "the quantity is below zero and the order is no return"
+        return (
+            PURCHASE,
+            quantity,
+            Refused("quantity", "negative_quantity", "the quantity is below zero and the order is no return"),
         )
 
     def _reader(self, field: str) -> Callable[[str], Any]:

@@ -91,7 +91,9 @@ def texts(pieces: Iterable[bytes], encoding: str = "utf-8") -> Iterator[str]:
         yield text.removeprefix("\ufeff") if first else text
 
 
-def csv_rows(pages: Iterable[str], columns: Sequence[str], delimiter: str = ",", quote: str = '"') -> Iterator[Row]:
+def csv_rows(
+    pages: Iterable[str], columns: Sequence[str], delimiter: str = ",", quote: str = '"'
+) -> Iterator[Row]:
     """Rows of a CSV with a header line. Raises UnreadableFile if a column is not in the header or stands there twice."""
     lines = chain.from_iterable(StringIO(page, newline="\n") for page in pages)
     reader = csv.reader(lines, delimiter=delimiter, quotechar=quote)
