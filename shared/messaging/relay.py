@@ -177,6 +177,31 @@ def publish_pending_once(engine: Engine, bus: Bus) -> int:
     return total
 
 
+_ALL = """
+select id, event_id, topic, type, key, sequence, created_at, data::text, traceparent, causation_id
+from shared.outbox order by id
+"""
+
+
+def publish_everything(engine: Engine, connection: Connection, bus: Bus) -> int:
+    """Publish the whole outbox, whether it had been published before or not; only for the leader.
+
+    Not day by day: around midnight the order of ids and that of days differ. So the database sorts once, and the rows
+    are streamed.
+    """
+    total = 0
+    with engine.connect() as other, other.begin():
+        other.exec_driver_sql("set local statement_timeout = 0")
+        everything = other.execution_options(yield_per=BATCH).execute(text(_ALL))
+        for rows in everything.partitions():
+            bus.publish([message(*row[1:]) for row in rows])
+            connection.exec_driver_sql(_DONE, ([row.id for row in rows],))
+            total += len(rows)
+    while published := publish_batch(connection, bus):  # announced meanwhile
+        total += published
+    return total
+
+
 def message(  # type: ignore[no-untyped-def]
     event_id, topic, type_, key, sequence, created_at, data, traceparent, causation_id
 ) -> Message:
