@@ -127,9 +127,17 @@ class Route(APIRoute):
     def _in_one_thread(self, endpoint: Callable[..., Any]) -> Callable[..., Response]:
         signature = inspect.signature(endpoint, eval_str=True)
         times = [name for name, parameter in signature.parameters.items() if _is_now(parameter.annotation)]
+        # FastAPI fills one parameter of each kind; where the endpoint has its own, that one is shared.
+        own = {
+            kind: name
+            for name, parameter in signature.parameters.items()
+            for kind in (Request, Response)
+            if parameter.annotation is kind
+        }
 
         def run(**values: Any) -> Response:
-            request, reply = values.pop(_REQUEST), values.pop(_REPLY)
+            request = values[own[Request]] if Request in own else values.pop(_REQUEST)
+            reply = values[own[Response]] if Response in own else values.pop(_REPLY)
             exchange = exchange_of(request)
             try:
                 if times:
@@ -154,6 +162,7 @@ class Route(APIRoute):
         extra = [
             inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=kind)
             for name, kind in ((_REQUEST, Request), (_REPLY, Response))
+            if kind not in own
         ]
         run.__signature__ = signature.replace(  # type: ignore[attr-defined]
             parameters=[*signature.parameters.values(), *extra], return_annotation=inspect.Signature.empty
