@@ -1,0 +1,149 @@
+"""/scores and /customers/{id}: what a customer is worth, and what that rests on."""
+
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from services.scoring.domain import sheets, tiers
+from shared.http.dependencies import Transaction
+from shared.http.paging import Page, PageOf, page_of
+from shared.http.routing import Router
+
+router = Router(prefix="/v1", tags=["scores"])
+
+
+class MetricsOut(BaseModel):
+    """Exact figures over all history, in minor units of the accounting currency. A purchase counts if it is worth more
+    than nothing net of what came back of it; net revenue is everything bought minus everything taken back."""
+
+    first_purchase_at: datetime | None = Field(description="of the purchases that count")
+    last_purchase_at: datetime | None = Field(description="of the purchases that count")
+    purchase_count: int
+    net_revenue_minor: int
+    gross_revenue_minor: int
+    returned_minor: int
+    cancelled_minor: int
+    average_order_value_minor: int | None = Field(
+        description="of the purchases that count, net of their returns"
+    )
+    returns_rate: float | None = Field(description="returned / gross revenue")
+    mean_gap_days: float | None = Field(description="between two purchases that count")
+
+
+class RfmOut(BaseModel):
+    """Bands 1–5, 5 = best; null before the first calibration. ``basis`` says whether they come from the company's own
+    customers (population) or, where these are too few, from fixed thresholds."""
+
+    recency_days: int = Field(description="whole days from the last counted purchase to as_of")
+    frequency: int
+    monetary_minor: int
+    r: int | None
+    f: int | None
+    m: int | None
+    segment: str | None
+    basis: Literal["population", "fixed"] | None
+
+
+class InputOut(BaseModel):
+    """One part of the value score: 100 × weight × share is what it adds."""
+
+    measure: str
+    weight: float
+    worse_count: int | None = Field(description="counted customers who are strictly worse")
+    share: float | None = Field(description="the same as a share of all counted customers")
+
+
+class ValueOut(BaseModel):
+    """The value score (0–100) with its inputs. The class is internal; the tier is what the customer sees."""
+
+    score: float | None
+    value_class: str = Field(alias="class")
+    inputs: list[InputOut]
+    worse_count: int | None = Field(description="counted customers who score strictly lower")
+    percentile: float | None
+
+
+class TierOut(BaseModel):
+    """``downgrade_due_at``: the first calibration as of then or later lowers the tier, unless it is deserved again."""
+
+    code: str
+    since: datetime
+    policy_version: int
+    downgrade_due_at: datetime | None
+
+
+class SatisfactionOut(BaseModel):
+    """What the customer last told the company."""
+
+    state: str
+    measure: str
+    since: datetime
+
+
+class CalibrationOut(BaseModel):
+    """The calibration that the bands and the score come from."""
+
+    id: UUID
+    as_of: datetime
+    counted: int = Field(description="customers with a counted purchase before as_of")
+    basis: Literal["population", "fixed"]
+    policy_version: int
+
+
+class ScoreOut(BaseModel):
+    """A customer's score. ``rfm`` and ``value`` are null without a counted purchase, ``tier`` before the first
+    calibration; ``as_of`` is the later of the calibration's and the end of the customer's own last fact's day."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    customer_id: UUID
+    as_of: datetime | None
+    currency: str | None
+    metrics: MetricsOut
+    rfm: RfmOut | None
+    value: ValueOut | None
+    tier: TierOut | None
+    satisfaction: SatisfactionOut | None
+    calibration: CalibrationOut | None
+
+
+class TierChangeOut(BaseModel):
+    """A change of tier. ``initial``: made by a first calibration."""
+
+    tier: str
+    previous_tier: str | None
+    effective_at: datetime
+    reason: str
+    initial: bool
+    historical: bool
+    as_of: datetime
+    policy_version: int
+
+
+@router.get("/customers/{customer_id}/score", scopes=["scores:read"], owner="customer_id")
+def get_score(customer_id: UUID, session: Transaction) -> ScoreOut:
+    """One customer's metrics, RFM, value score and tier."""
+    return ScoreOut.model_validate(sheets.one(session, customer_id))
+
+
+@router.get(
+    "/customers/{customer_id}/tier-history",
+    scopes=["scores:read"],
+    owner="customer_id",
+    response_model=PageOf[TierChangeOut],
+)
+def list_tier_changes(customer_id: UUID, session: Transaction, page: Page) -> dict[str, Any]:
+    """The changes of a customer's tier, the latest first."""
+    key = page.after(("-tier_change_id",))
+    rows = tiers.history(session, customer_id, None if key is None else key[0], page.limit + 1)
+    return page_of(TierChangeOut, rows, page, key=lambda row: (row.tier_change_id,))
+
+
+@router.get("/scores", scopes=["scores:read"], response_model=PageOf[ScoreOut])
+def list_scores(session: Transaction, page: Page) -> dict[str, Any]:
+    """Every customer's score, by customer id."""
+    key = page.after(("customer_id",))
+    rows = sheets.page(session, None if key is None else key[0], page.limit + 1)
+    return page_of(ScoreOut, rows, page, key=lambda row: (row["customer_id"],))

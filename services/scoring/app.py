@@ -1,0 +1,129 @@
+"""The scoring service: what it consists of."""
+
+import json
+import secrets
+import sys
+from pathlib import Path
+
+import psycopg
+from sqlalchemy.engine import make_url
+
+from services.scoring import jobs, reactions
+from services.scoring.api import calibrations, reports, scores
+from services.scoring.domain.facts import METRICS_FROM_FACTS
+from services.scoring.tables import metadata
+from shared import migrate, verification
+from shared.database import open_engine, open_sessions
+from shared.messaging import outbox
+from shared.messaging.bus import Bus, open_bus
+from shared.messaging.consumer import Applied, apply
+from shared.service import Service
+from shared.settings import Settings
+
+_WHOSE = "join customer c using (customer_id)"
+
+# As-of dates, effective times and ids stay out: they differ between two deployments that were told the same.
+STATE = {
+    "customers": (
+        "select concat(natural_key, '|', kind, '|', country, '|', language, '|', time_zone, '|', state) as row"
+        " from customer where registered_at is not null or state <> 'active'"
+    ),
+    "metrics": (
+        "select concat(c.natural_key, '|', extract(epoch from m.first_purchase_at), '|',"
+        " extract(epoch from m.last_purchase_at), '|', m.purchase_count, '|', m.counted_minor, '|', m.gross_minor, '|',"
+        " m.returned_minor, '|', m.cancelled_minor, '|', extract(epoch from m.last_fact_at)) as row"
+        f" from metrics m {_WHOSE}"
+    ),
+    "scores": (
+        "select concat(c.natural_key, '|', s.r, '|', s.f, '|', s.m, '|', s.segment, '|', s.numerator, '|', s.score_worse,"
+        f" '|', s.value_class) as row from score s {_WHOSE}"
+    ),
+    "tiers": f"select concat(c.natural_key, '|', t.tier, '|', t.downgrade_due_at is not null) as row from tier t {_WHOSE}",
+    "tier_changes": (
+        "select concat(c.natural_key, '|', t.previous_tier, '|', t.tier, '|', t.reason, '|', t.initial) as row"
+        f" from tier_change t {_WHOSE}"
+    ),
+    "satisfaction": f"select concat(c.natural_key, '|', s.satisfaction, '|', s.measure) as row from satisfaction s {_WHOSE}",
+}
+
+INVARIANTS = {
+    "metrics_equal_facts": f"""
+        select not exists (
+            select from ({METRICS_FROM_FACTS}) f full join metrics m using (customer_id)
+            where (m.first_purchase_at, m.last_purchase_at, m.purchase_count, m.counted_minor, m.gross_minor,
+                   m.returned_minor, m.cancelled_minor, m.last_fact_at)
+               is distinct from
+                  (f.first_purchase_at, f.last_purchase_at, f.purchase_count, f.counted_minor, f.gross_minor,
+                   f.returned_minor, f.cancelled_minor, f.last_fact_at))""",
+    "returns_stand_on_their_purchases": """
+        select not exists (
+            select from purchase p
+            left join (select purchase_id, sum(amount_minor) as amount_minor from purchase_return group by purchase_id) r
+                using (purchase_id)
+            where p.returned_minor <> coalesce(r.amount_minor, 0))""",
+    "bands_in_range": """
+        select not exists (
+            select from score where num_nulls(r, f, m, segment, value_class) not in (0, 5)
+                or not (coalesce(r, 1) between 1 and 5 and coalesce(f, 1) between 1 and 5
+                        and coalesce(m, 1) between 1 and 5))""",
+    "tiers_are_their_last_change": """
+        select not exists (
+            select from tier t full join (
+                select distinct on (customer_id) customer_id, tier from tier_change
+                order by customer_id, tier_change_id desc) last using (customer_id)
+            where t.tier is distinct from last.tier)""",
+    "tiers_only_after_a_calibration": (
+        "select not exists (select from tier) or exists (select from calibration where effective_at is not null)"
+    ),
+}
+
+
+def rebuild(settings: Settings, *rest: str) -> int:
+    """metrics from the topics into a fresh database, without a relay; prints metrics_hash, as verify does"""
+    server = make_url(settings.database_url).set(drivername="postgresql")
+    name = f"scoring_rebuild_{secrets.token_hex(4)}"
+    bus = open_bus(settings.bus)
+    with psycopg.connect(server.render_as_string(hide_password=False), autocommit=True) as connection:
+        connection.execute(f'create database "{name}"')
+        try:
+            applied, metrics_hash = _rebuild_into(
+                server.set(database=name).render_as_string(hide_password=False), settings, bus
+            )
+        finally:
+            bus.close()
+            connection.execute(f'drop database "{name}" with (force)')
+    print(json.dumps({"metrics_hash": metrics_hash, "events_applied": applied.applied}))
+    if applied.parked:
+        print(f"{applied.parked} events could not be applied; the hash is without them", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _rebuild_into(url: str, settings: Settings, bus: Bus) -> tuple[Applied, str]:
+    migrate.upgrade(url, migrate.chains(SERVICE.name, SERVICE.migrations))
+    engine = open_engine(url, pool_size=2, statement_timeout="0", name="scoring rebuild")
+    try:
+        sessions = open_sessions(engine, settings=settings)
+        outbox.install(sessions)
+        total = Applied()
+        for records in bus.read_from_start(reactions.CONSUMER.topics):
+            done = apply(sessions, reactions.CONSUMER, records)
+            total = Applied(*(one + other for one, other in zip(total, done, strict=True)))
+        return total, verification.hash_of(SERVICE, engine, "metrics_hash")
+    finally:
+        engine.dispose()
+
+
+SERVICE = Service(
+    name="scoring",
+    metadata=metadata,
+    migrations=Path(__file__).parent / "migrations",
+    routers=(scores.router, calibrations.router, reports.router),
+    consumers=(reactions.CONSUMER,),
+    jobs=jobs.JOBS,
+    schedule=jobs.SCHEDULE,
+    state=STATE,
+    invariants=INVARIANTS,
+    hashes={"metrics_hash": ("metrics",)},
+    commands={"rebuild": rebuild},
+)

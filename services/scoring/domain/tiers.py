@@ -1,0 +1,34 @@
+"""Tier histories, and the policy that tiers follow."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, text
+from sqlalchemy.orm import Session
+
+from shared.errors import NotFound
+
+
+def history(session: Session, customer_id: UUID, before: int | None, size: int) -> Sequence[Row[Any]]:
+    """The changes of a customer's tier, the latest first. Raises NotFound for a customer of whom nothing was heard."""
+    known = session.scalar(
+        text("select true from customer where customer_id = :id and state = 'active'"), {"id": customer_id}
+    )
+    if not known:
+        raise NotFound("customer_not_found", f"there is no customer {customer_id}")
+    return session.execute(
+        text("""
+            select tier_change_id, tier, previous_tier, effective_at, reason, initial, historical, as_of, policy_version
+            from tier_change where customer_id = :id and tier_change_id < coalesce(:before, 9223372036854775807)
+            order by tier_change_id desc limit :size
+        """),
+        {"id": customer_id, "before": before, "size": size},
+    ).all()
+
+
+def latest_policy(session: Session) -> Row[Any]:
+    """The policy that the next calibration follows."""
+    return session.execute(
+        text("select version, content, created_at from policy order by version desc limit 1")
+    ).one()

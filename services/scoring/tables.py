@@ -1,0 +1,186 @@
+"""The scoring database on one page.
+
+Facts (purchase, purchase_return) → metrics, kept current with every event → score and tier, once there is a calibration.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Identity,
+    Index,
+    Integer,
+    SmallInteger,
+    Table,
+    Text,
+    Uuid,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from shared.customers import customer_columns
+from shared.database import Timestamptz, new_metadata
+
+metadata = new_metadata()
+
+# Locked, in order, by everything that changes what hangs on a customer.
+customer = Table("customer", metadata, *customer_columns())
+
+# A purchase and its returns arrive in any order, so neither refers to the other by a foreign key. Amounts are minor units
+# of the accounting currency. returned_minor is the sum of the returns and the cancellation that name the purchase.
+purchase = Table(
+    "purchase",
+    metadata,
+    Column("purchase_id", Uuid, primary_key=True),
+    Column("customer_id", Uuid, nullable=False),
+    Column("recorded_customer_id", Uuid, nullable=False),
+    Column("occurred_at", Timestamptz, nullable=False),
+    Column("amount_minor", BigInteger, nullable=False),
+    Column("returned_minor", BigInteger, nullable=False),
+    Index(None, "customer_id", "occurred_at"),
+)
+
+# What was taken back; purchase_id is null where no purchase is named. A cancellation bears its purchase's id as return_id.
+purchase_return = Table(
+    "purchase_return",
+    metadata,
+    Column("return_id", Uuid, primary_key=True),
+    Column("purchase_id", Uuid),
+    Column("customer_id", Uuid, nullable=False),
+    Column("recorded_customer_id", Uuid, nullable=False),
+    Column("occurred_at", Timestamptz, nullable=False),
+    Column("amount_minor", BigInteger, nullable=False),
+    Column("cancellation", Boolean, nullable=False),
+    Index(None, "purchase_id", postgresql_where=text("purchase_id is not null")),
+    Index(None, "customer_id"),
+)
+
+# One row per customer with a fact. Only integers and times, moved by what each fact changes; an invariant compares them
+# with a recomputation from nothing. No index but the key: every update stays on its page.
+metrics = Table(
+    "metrics",
+    metadata,
+    Column("customer_id", Uuid, primary_key=True),
+    # Of purchases that count: worth more than nothing net of what came back of them.
+    Column("first_purchase_at", Timestamptz),
+    Column("last_purchase_at", Timestamptz),
+    Column("purchase_count", BigInteger, nullable=False),
+    Column("counted_minor", BigInteger, nullable=False),
+    # Of everything; net revenue is gross - returned - cancelled.
+    Column("gross_minor", BigInteger, nullable=False),
+    Column("returned_minor", BigInteger, nullable=False),
+    Column("cancelled_minor", BigInteger, nullable=False),
+    Column("last_fact_at", Timestamptz, nullable=False),
+    postgresql_with={"fillfactor": "70"},
+)
+
+# The currency all amounts are in: that of the first purchase without an exchange rate. At most one row.
+accounting = Table(
+    "accounting",
+    metadata,
+    Column("single", Boolean, primary_key=True, server_default=text("true")),
+    Column("currency", Text, nullable=False),
+)
+
+policy = Table(
+    "policy",
+    metadata,
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("content", JSONB, nullable=False),
+    Column("created_at", Timestamptz, nullable=False, server_default=func.now()),
+)
+
+# A view of everybody as of one moment. At most one is current; `counted` customers had a purchase that counts before it.
+calibration = Table(
+    "calibration",
+    metadata,
+    Column("calibration_id", Uuid, primary_key=True),
+    Column("as_of", Timestamptz, nullable=False),
+    Column("pinned", Boolean, nullable=False),
+    Column("policy_version", Integer, nullable=False),
+    Column("counted", BigInteger, nullable=False, server_default=text("0")),
+    Column("state", Text, nullable=False),  # counting, current, past, superseded
+    Column("initial", Boolean, nullable=False, server_default=text("false")),
+    Column("created_at", Timestamptz, nullable=False, server_default=func.now()),
+    Column("effective_at", Timestamptz),
+    Index("ix_calibration_state_current", "state", unique=True, postgresql_where=text("state = 'current'")),
+)
+
+# What a calibration counted, kept until its distributions are made.
+calibration_input = Table(
+    "calibration_input",
+    metadata,
+    Column("calibration_id", Uuid, primary_key=True),
+    Column("customer_id", Uuid, primary_key=True),
+    Column("recency_days", Integer, nullable=False),
+    Column("frequency", BigInteger, nullable=False),
+    Column("monetary_minor", BigInteger, nullable=False),
+)
+
+# Per calibration and measure (r, f, m, s = value score): how many counted customers are strictly worse than the value.
+# Larger is always better: recency is negative days, the value score its integer numerator.
+distribution = Table(
+    "distribution",
+    metadata,
+    Column("calibration_id", Uuid, primary_key=True),
+    Column("measure", Text, primary_key=True),
+    Column("value", BigInteger, primary_key=True),
+    Column("worse_count", BigInteger, nullable=False),
+)
+
+# One row per customer with metrics, once there is a calibration; bands are null for one without a counted purchase.
+score = Table(
+    "score",
+    metadata,
+    Column("customer_id", Uuid, primary_key=True),
+    Column("calibration_id", Uuid, nullable=False),
+    Column("as_of", Timestamptz, nullable=False),
+    Column("r", SmallInteger),
+    Column("f", SmallInteger),
+    Column("m", SmallInteger),
+    Column("segment", Text),
+    Column("recency_worse", BigInteger),
+    Column("frequency_worse", BigInteger),
+    Column("monetary_worse", BigInteger),
+    Column("numerator", BigInteger),
+    Column("score_worse", BigInteger),
+    Column("value_class", Text),
+    postgresql_with={"fillfactor": "70"},
+)
+
+tier = Table(
+    "tier",
+    metadata,
+    Column("customer_id", Uuid, primary_key=True),
+    Column("tier", Text, nullable=False),
+    Column("since", Timestamptz, nullable=False),
+    Column("policy_version", Integer, nullable=False),
+    Column("downgrade_due_at", Timestamptz),
+)
+
+# Append-only.
+tier_change = Table(
+    "tier_change",
+    metadata,
+    Column("tier_change_id", BigInteger, Identity(always=True), primary_key=True),
+    Column("customer_id", Uuid, nullable=False),
+    Column("tier", Text, nullable=False),
+    Column("previous_tier", Text),
+    Column("effective_at", Timestamptz, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("initial", Boolean, nullable=False),
+    Column("historical", Boolean, nullable=False),
+    Column("as_of", Timestamptz, nullable=False),
+    Column("policy_version", Integer, nullable=False),
+    Index(None, "customer_id", "tier_change_id"),
+)
+
+satisfaction = Table(
+    "satisfaction",
+    metadata,
+    Column("customer_id", Uuid, primary_key=True),
+    Column("satisfaction", Text, nullable=False),
+    Column("measure", Text, nullable=False),
+    Column("effective_at", Timestamptz, nullable=False),
+)
