@@ -42,10 +42,9 @@ class CredentialGate:
         raise Unauthenticated("invalid_credential", "the credential is neither an API key nor a token")
 
     async def _holder_of(self, key: str) -> Caller:
-        caller = self._keys.find(key)
-        if caller is None and self._keys.may_ask():
+        if self._keys.should_ask(key):
             await run_in_threadpool(self._keys.ask)
-            caller = self._keys.find(key)
+        caller = self._keys.find(key)
         if caller is None:
             raise Unauthenticated("invalid_credential", "the API key is unknown or was revoked")
         return caller

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
 PREFIX = "rgl_"
 ASK_EVERY = 15.0
-"""Seconds between two looks at profile's list (5 for profile itself, whose list is in its own database)."""
+"""Seconds between two looks at profile's list."""
+LOOK_EVERY = 3.0
+"""Seconds for which profile itself, whose list is in its own database, does without looking."""
 TRUST_FOR = 3600.0
 """Seconds for which the last list is believed when profile does not answer."""
 ASK_FOR_UNKNOWN_EVERY = 2.0
@@ -68,8 +70,9 @@ def hmac_of(clear: str, pepper: str) -> str:
 class KeyRing:
     """The keys that are good now: the environment's, and profile's list as last seen.
 
-    ``start()`` reads the stored copy and polls in a thread of its own until ``stop()``. Without ``start()`` only the
-    keys of the environment are known. ``own`` reads the list from this service's database (profile).
+    ``start()`` reads the stored copy and polls profile in a thread of its own until ``stop()``; a service without a key
+    of its own has nobody to ask and knows the keys of the environment only. Profile (``own`` reads the list from its
+    database) has no such thread: whoever brings a key looks there, unless someone just did.
     """
 
     def __init__(self, settings: Settings, sessions: Sessions, own: ReadActive | None = None) -> None:
@@ -91,16 +94,19 @@ class KeyRing:
 
     def find(self, clear: str) -> Caller | None:
         """The caller who holds this key, or None."""
-        digest = hmac.digest(self._pepper, clear.encode("utf-8", "replace"), "sha256").hex()
+        digest = self._digest(clear)
         if known := self._environment.get(digest):
             return known
         if time.monotonic() - self._seen_at > TRUST_FOR:
             return None
         return self._listed.get(digest)
 
-    def may_ask(self) -> bool:
-        """Whether a look at profile's list for an unknown key is due; cheap."""
-        return self._thread is not None and time.monotonic() - self._asked_at > ASK_FOR_UNKNOWN_EVERY
+    def should_ask(self, clear: str) -> bool:
+        """Whether to ``ask`` before ``find``: cheap, and true at most every few seconds."""
+        silent = time.monotonic() - self._asked_at
+        if self._own is not None:
+            return silent > LOOK_EVERY and self._digest(clear) not in self._environment
+        return self._thread is not None and silent > ASK_FOR_UNKNOWN_EVERY and self.find(clear) is None
 
     def ask(self) -> bool:
         """Ask profile now and remember what it said; False if it did not answer. Blocks for up to 3 s."""
@@ -112,6 +118,8 @@ class KeyRing:
                 log.warning("key_list_unavailable", error=type(error).__name__)
                 return False
             self._believe(active, age=0.0)
+            if self._own is not None:
+                return True
             try:
                 self._store(active)
             except SQLAlchemyError as error:
@@ -119,7 +127,8 @@ class KeyRing:
             return True
 
     def start(self) -> None:
-        if self._thread is None:
+        """Begin to poll, once, if there is anything to ask with."""
+        if self._thread is None and self._own is None and self._settings.service_key:
             self._thread = threading.Thread(target=self._poll, name="keys", daemon=True)
             self._thread.start()
 
@@ -128,13 +137,15 @@ class KeyRing:
         if self._thread is not None:
             self._thread.join(5)
 
+    def _digest(self, clear: str) -> str:
+        return hmac.digest(self._pepper, clear.encode("utf-8", "replace"), "sha256").hex()
+
     def _poll(self) -> None:
         self._recall()
-        every = ASK_EVERY / 3 if self._own else ASK_EVERY
         wait = 0.2
         while not self._stopping.is_set():
             # Until the first answer profile may just be starting: ask sooner.
-            wait = every if self.ask() else min(wait * 2, every)
+            wait = ASK_EVERY if self.ask() else min(wait * 2, ASK_EVERY)
             self._stopping.wait(wait)
 
     def _believe(self, active: Sequence[Credential], age: float) -> None:
@@ -202,5 +213,5 @@ class KeyRing:
 
 
 def open_keys(service: "Service", settings: Settings, sessions: Sessions) -> KeyRing:
-    """The key ring of one service's process; call ``start()`` where requests are served."""
+    """The key ring of one service's process; its application starts and stops it."""
     return KeyRing(settings, sessions, own=service.active_keys)

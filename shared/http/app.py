@@ -4,7 +4,6 @@ From the outside in: CORS → request id, trace, metrics, log → errors → adm
 the body → the route. All of it is plain ASGI.
 """
 
-from importlib.metadata import version
 from typing import Any
 
 import anyio.to_thread
@@ -16,8 +15,9 @@ from pydantic import BaseModel
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from shared import __version__
 from shared.auth.gate import CredentialGate
-from shared.auth.keys import KeyRing
+from shared.auth.keys import KeyRing, open_keys
 from shared.auth.tokens import Tokens
 from shared.database import Sessions
 from shared.http import openapi
@@ -63,37 +63,59 @@ class ServiceApp:
     ``inner`` is the FastAPI application, for its OpenAPI document and its state (sessions, settings).
     """
 
-    def __init__(self, inner: Application, outer: ASGIApp, threads: int) -> None:
+    def __init__(self, inner: Application, outer: ASGIApp, keys: KeyRing, threads: int) -> None:
         self.inner = inner
+        self.keys = keys
         self._outer = outer
         self._threads = threads
-        self._limited = False
+        self._started = False
 
     def openapi(self) -> dict[str, Any]:
         return self.inner.openapi()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if not self._limited:
-            # As many requests are worked on at once as there are connections; the others wait their turn.
-            anyio.to_thread.current_default_thread_limiter().total_tokens = self._threads
-            self._limited = True
-        await self._outer(scope, receive, send)
+        if not self._started:
+            self._start()
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        else:
+            await self._outer(scope, receive, send)
+
+    def _start(self) -> None:
+        """At the start of the server, or at the first request where several applications share one."""
+        self._started = True
+        # As many requests are worked on at once as there are connections; the others wait their turn.
+        anyio.to_thread.current_default_thread_limiter().total_tokens = self._threads
+        self.keys.start()
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.shutdown":
+                await anyio.to_thread.run_sync(self.keys.stop)
+            await send({"type": f"{message['type']}.complete"})
+            if message["type"] == "lifespan.shutdown":
+                return
 
 
-def new_app(service: Service, settings: Settings, sessions: Sessions, keys: KeyRing) -> ServiceApp:
-    """The application of ``service``. Start ``keys`` where requests are served, stop it when done."""
+def new_app(
+    service: Service, settings: Settings, sessions: Sessions, keys: KeyRing | None = None
+) -> ServiceApp:
+    """The application of ``service``; it starts ``keys`` with the server, and stops them with it."""
+    keys = keys or open_keys(service, settings, sessions)
     prefix = f"/{service.name}"
     inner = Application(
         title=f"Regulars {service.name}",
-        version=version("regulars"),
+        version=__version__,
         openapi_url=None,
         redirect_slashes=False,
         separate_input_output_schemas=False,
     )
     inner.state.sessions = sessions
     inner.state.settings = settings
-    inner.include_router(_health(Readiness(sessions, service.migrations)))
-    inner.include_router(_health(Readiness(sessions, service.migrations), listed=True), prefix=prefix)
+    readiness = Readiness(service, sessions)
+    inner.include_router(_health(readiness))
+    inner.include_router(_health(readiness, listed=True), prefix=prefix)
     inner.include_router(_documents(inner, prefix), prefix=prefix)
     for router in service.routers:
         inner.include_router(router, prefix=prefix)
@@ -110,7 +132,7 @@ def new_app(service: Service, settings: Settings, sessions: Sessions, keys: KeyR
             expose_headers=_EXPOSED,
             max_age=3600,
         )
-    return ServiceApp(inner, app, settings.threads)
+    return ServiceApp(inner, app, keys, settings.threads)
 
 
 def _health(readiness: Readiness, *, listed: bool = False) -> Router:

@@ -148,7 +148,9 @@ def _in_body(location: Sequence[Any], body: Any) -> Iterable[Any]:
     """Pydantic's location without the steps (a union's choice, a validator) that are not in the document."""
     here = body
     for number, step in enumerate(location):
-        if (isinstance(here, dict) and step in here) or (isinstance(here, list) and isinstance(step, int) and step < len(here)):
+        if (isinstance(here, dict) and step in here) or (
+            isinstance(here, list) and isinstance(step, int) and step < len(here)
+        ):
             here = here[step]
         elif number < len(location) - 1 or not isinstance(here, dict):
             continue
