@@ -88,7 +88,7 @@ def _work(service: Service, settings: Settings, given: Any) -> int:
     processes.stop_on_signals(stop)
     with ExitStack() as open_things:
         opened = open_things.enter_context(
-            processes.open_service(service, settings, "work", statement_timeout="0")
+            processes.open_service(service, settings, "work", patient=True)
         )
         open_things.callback(processes.start_metrics(settings.metrics_port))
         processes.run_threads(processes.work_loops(opened), stop)
@@ -106,7 +106,7 @@ def _job(service: Service, settings: Settings, given: Any) -> int:
     from shared.jobs.scheduler import run_exclusively
 
     entry = next(entry for entry in service.schedule if entry.name == given.name)
-    with processes.open_service(service, settings, "job", statement_timeout="0") as opened:
+    with processes.open_service(service, settings, "job", patient=True) as opened:
         if not run_exclusively(Context(settings, opened.sessions, opened.engine), entry):
             print(f"{entry.name} is running elsewhere")
     return 0

@@ -41,19 +41,18 @@ class OpenService:
 
 @contextmanager
 def open_service(
-    service: Service,
-    settings: Settings,
-    role: str,
-    *,
-    pool_size: int | None = None,
-    statement_timeout: str = "10s",
+    service: Service, settings: Settings, role: str, *, pool_size: int | None = None, patient: bool = False
 ) -> Iterator[OpenService]:
-    """Open the database for one process; ``role`` is what ``pg_stat_activity`` shows beside the service's name."""
+    """Open the database for one process; ``role`` is what ``pg_stat_activity`` shows beside the service's name.
+
+    ``patient`` is for work that nobody waits for: no statement timeout, and a busy pool is waited for.
+    """
+    patience = {"statement_timeout": "0", "lock_timeout": "30s", "pool_timeout": 60.0} if patient else {}
     engine = open_engine(
         settings.database_url,
         pool_size=pool_size or settings.pool_size,
-        statement_timeout=statement_timeout,
         name=f"{service.name} {role}",
+        **patience,  # type: ignore[arg-type]
     )
     sessions = open_sessions(engine, settings=settings, keyring=Keyring(settings.sealing_keys))
     outbox.install(sessions)

@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import CursorResult, text
 from sqlalchemy.engine import Connection, Engine
 
 from shared.messaging.bus import Bus
@@ -58,7 +58,7 @@ def verify(service: Service, engine: Engine, bus: Bus) -> Verification:
                 )
             ).one()
             invariants = {
-                name: connection.exec_driver_sql(query).scalar() is True
+                name: _ask(connection, query).scalar() is True
                 for name, query in service.invariants.items()
             }
     return Verification(
@@ -81,14 +81,20 @@ def hash_of(service: Service, engine: Engine, name: str) -> str:
 
 def _fingerprint(connection: Connection, query: str) -> str:
     """Count and two sums of 64-bit hashes over the rows of one text column: the same in whatever order they come."""
-    rows, first, second = connection.exec_driver_sql(
+    rows, first, second = _ask(
+        connection,
         f"""
         select count(*), coalesce(sum(hashtextextended(coalesce(part, ''), 0)::numeric), 0),
                coalesce(sum(hashtextextended(coalesce(part, ''), 7140226713)::numeric), 0)
         from ({query}) as state (part)
-        """
+        """,
     ).one()
     return f"{rows}:{first}:{second}"
+
+
+def _ask(connection: Connection, query: str) -> CursorResult[Any]:
+    """SQL as a service wrote it, colons and percent signs included."""
+    return connection.exec_driver_sql(query.replace("%", "%%"), ())
 
 
 def _digest(parts: dict[str, str], names: Any) -> str:

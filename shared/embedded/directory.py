@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
@@ -60,7 +61,9 @@ class DataDirectory:
     def must_exist(self) -> None:
         """Raises CannotStart where no suite was ever started."""
         if not (self.path / "secrets.env").exists():
-            raise CannotStart(f"there is no suite in {self.path}: start one with make run, or set REGULARS_DATA_DIR")
+            raise CannotStart(
+                f"there is no suite in {self.path}: start one with make run, or set REGULARS_DATA_DIR"
+            )
 
     def remember(self, environment: Mapping[str, str]) -> None:
         """What this start was given, so that verify, replay and demo find the suite without being told again."""
@@ -71,7 +74,7 @@ class DataDirectory:
         return _read(self.path / "suite.env")
 
     @contextmanager
-    def only_suite(self) -> Iterator[None]:
+    def only_suite(self) -> Iterator[IO[str]]:
         """Hold the directory: a second suite over it, or a republish under a running one, is refused."""
         with (self.path / "suite.pid").open("a+") as lock:
             try:
@@ -86,7 +89,7 @@ class DataDirectory:
             lock.write(str(os.getpid()))
             lock.flush()
             try:
-                yield
+                yield lock
             finally:
                 lock.truncate(0)
 

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 from sqlalchemy import text
 
+from shared.http.idempotency import forget_expired
 from shared.jobs import uploads
 from shared.jobs.schedule import Context, Step
 
@@ -41,4 +42,13 @@ def forget_uploads(context: Context) -> int:
     return len(over)
 
 
-STEPS = (Step("forget uploads", forget_uploads, every=timedelta(minutes=10)),)
+def forget_replies(context: Context) -> int:
+    """Delete replies to idempotency keys that have expired."""
+    with context.sessions.begin() as session:
+        return forget_expired(session)
+
+
+STEPS = (
+    Step("forget uploads", forget_uploads, every=timedelta(minutes=10)),
+    Step("forget replies", forget_replies, every=timedelta(minutes=10)),
+)
