@@ -1,7 +1,8 @@
 """The production bus: Kafka by kafka-python, whose idempotent producer and acks=all keep order and every record.
 
-``kafka://[user:password@]host:port[,host:port][?replication=3&tls=true&ca=/path&sasl=SCRAM-SHA-512]``. Topics that are
-missing are made with 12 partitions and kept without limit; without ``replication`` the broker's default holds.
+``kafka://[user:password@]host:port[,host:port][?replication=3&tls=true&ca=/path&sasl=SCRAM-SHA-512&prefix=shop-]``.
+Topics that are missing are made with 12 partitions and kept without limit; without ``replication`` the broker's default
+holds. ``prefix`` stands before the names of topics and groups on the broker, so that deployments can share one.
 Clients are made at first use and never in a request: their constructor blocks for seconds while the broker is away.
 """
 
@@ -35,14 +36,14 @@ class KafkaBus:
     """Safe to use from several threads; every reader has a client of its own."""
 
     def __init__(self, url: str) -> None:
-        self._connection, self._replication = connection_settings(url)
+        self._connection, self._replication, self.prefix = connection_settings(url)
         self._lock = threading.Lock()
         self._producer: Any = None
         self._observer: Any = None
         self._known: set[str] = set()
 
     def prepare(self, topics: Sequence[str]) -> None:
-        missing = sorted(set(topics) - self._known)
+        missing = sorted({self.prefix + topic for topic in topics} - self._known)
         if not missing:
             return
         configs = {"retention.ms": "-1", "cleanup.policy": "delete"}
@@ -67,7 +68,7 @@ class KafkaBus:
         producer = self._open_producer()
         try:
             sent = [
-                producer.send(message.topic, value=message.value, key=message.key.encode())
+                producer.send(self.prefix + message.topic, value=message.value, key=message.key.encode())
                 for message in messages
             ]
             producer.flush(timeout=35)
@@ -83,7 +84,7 @@ class KafkaBus:
 
     def read_from_start(self, topics: Sequence[str], batch: int = 1_000) -> Iterator[list[Record]]:
         with _unavailable("read"), contextlib.closing(self.new_consumer(None)) as consumer:
-            places = _places(consumer, topics)
+            places = self._places(consumer, topics)
             if not places:
                 return
             ends = {place: end for place, end in consumer.end_offsets(places).items() if end > 0}
@@ -91,7 +92,7 @@ class KafkaBus:
             consumer.seek_to_beginning()
             unread = set(ends)
             while unread:
-                records = _records(consumer.poll(timeout_ms=500, max_records=batch))
+                records = _records(consumer.poll(timeout_ms=500, max_records=batch), self.prefix)
                 if records:
                     yield records
                 unread = {place for place in unread if consumer.position(place) < ends[place]}
@@ -99,12 +100,14 @@ class KafkaBus:
     def lag(self, group: str, topics: Sequence[str]) -> int:
         with self._lock, _unavailable("lag"):
             consumer = self._open_observer()
-            places = _places(consumer, topics)
+            places = self._places(consumer, topics)
             if not places:
                 return 0
             ends, starts = consumer.end_offsets(places), consumer.beginning_offsets(places)
             with contextlib.closing(KafkaAdminClient(**self._connection)) as admin:
-                committed = admin.list_group_offsets({group: places}).get(group, {})
+                committed = admin.list_group_offsets({self.prefix + group: places}).get(
+                    self.prefix + group, {}
+                )
             lag = 0
             for place in places:
                 offset = getattr(committed.get(place), "offset", -1)
@@ -115,8 +118,11 @@ class KafkaBus:
         with self._lock, _unavailable("offsets"):
             consumer = self._open_observer()
             if topics is None:
-                topics = [topic for topic in consumer.topics() if topic.startswith("regulars.")]
-            places = _places(consumer, topics)
+                named = self.prefix + "regulars."
+                topics = [
+                    topic.removeprefix(self.prefix) for topic in consumer.topics() if topic.startswith(named)
+                ]
+            places = self._places(consumer, topics)
             return not places or not any(consumer.end_offsets(places).values())
 
     def close(self) -> None:
@@ -168,6 +174,13 @@ class KafkaBus:
         with contextlib.suppress(KafkaError):
             producer.close(timeout=1)
 
+    def _places(self, consumer: Any, topics: Sequence[str]) -> list[TopicPartition]:
+        return [
+            TopicPartition(topic, partition)
+            for topic in sorted(self.prefix + topic for topic in topics)
+            for partition in sorted(consumer.partitions_for_topic(topic) or ())
+        ]
+
     def _open_observer(self) -> Any:
         if self._observer is None:
             self._observer = self.new_consumer(None)
@@ -185,7 +198,7 @@ class KafkaReader:
 
     def __init__(self, bus: KafkaBus, group: str, topics: Sequence[str]) -> None:
         self._bus = bus
-        self._group = group
+        self._group = bus.prefix + group
         self._topics = sorted(topics)
         self._consumer: Any = None
 
@@ -194,8 +207,9 @@ class KafkaReader:
             if self._consumer is None:
                 self._bus.prepare(self._topics)
                 self._consumer = self._bus.new_consumer(self._group, max_poll_records=max_records)
-                self._consumer.subscribe(self._topics)
-            return _records(self._consumer.poll(timeout_ms=int(timeout * 1000), max_records=max_records))
+                self._consumer.subscribe([self._bus.prefix + topic for topic in self._topics])
+            polled = self._consumer.poll(timeout_ms=int(timeout * 1000), max_records=max_records)
+            return _records(polled, self._bus.prefix)
         except KafkaError as error:
             self._drop()
             raise BusUnavailable(f"kafka: {type(error).__name__}") from error
@@ -224,12 +238,12 @@ class KafkaReader:
             self._consumer = None
 
 
-def connection_settings(url: str) -> tuple[dict[str, Any], int]:
-    """What every client is told, and the replication factor of new topics (−1 = the broker's default)."""
+def connection_settings(url: str) -> tuple[dict[str, Any], int, str]:
+    """What every client is told, the replication factor of new topics (−1 = the broker's default), the prefix of names."""
     parts = urlsplit(url)
     servers = parts.netloc.rpartition("@")[2]
     query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
-    unknown = query.keys() - {"replication", "tls", "ca", "sasl", "api_version"}
+    unknown = query.keys() - {"replication", "tls", "ca", "sasl", "api_version", "prefix"}
     if not servers or unknown:
         raise ValueError(
             f"kafka://host:port[,host:port]: {', '.join(sorted(unknown)) or 'no server'} is not understood"
@@ -256,21 +270,13 @@ def connection_settings(url: str) -> tuple[dict[str, Any], int]:
         settings["security_protocol"] = "SSL"
     if "ca" in query:
         settings["ssl_cafile"] = query["ca"]
-    return settings, int(query.get("replication", -1))
+    return settings, int(query.get("replication", -1)), query.get("prefix", "")
 
 
-def _places(consumer: Any, topics: Sequence[str]) -> list[TopicPartition]:
-    return [
-        TopicPartition(topic, partition)
-        for topic in sorted(topics)
-        for partition in sorted(consumer.partitions_for_topic(topic) or ())
-    ]
-
-
-def _records(polled: Any) -> list[Record]:
+def _records(polled: Any, prefix: str) -> list[Record]:
     return [
         Record(
-            place.topic,
+            place.topic.removeprefix(prefix),
             place.partition,
             record.offset,
             # What cannot be decoded is parked as unreadable, under the nearest readable name.
