@@ -15,6 +15,7 @@ Imported, the same as functions: ``start(data, port) -> Broker``, ``stop(data)``
 import argparse
 import contextlib
 import os
+import re
 import shutil
 import signal
 import socket
@@ -159,7 +160,7 @@ def _configure(data: Path, port: int) -> Path:
     log = data / "log"
     template = string.Template((HERE / "server.properties").read_text())
     configuration = data / "server.properties"
-    configuration.write_text(template.substitute(port=port, controller_port=_free_port(), data=log))
+    configuration.write_text(template.substitute(port=port, controller_port=_controller_port(configuration), data=log))
     if not (log / "meta.properties").exists():
         tool = [_java(), "-Xmx256m", "-cp", f"{jars()}/*", "kafka.tools.StorageTool"]
         cluster = subprocess.run([*tool, "random-uuid"], capture_output=True, text=True, check=False)
@@ -171,6 +172,15 @@ def _configure(data: Path, port: int) -> Path:
         if cluster.returncode:
             raise BrokerError(f"the data directory could not be formatted:\n{cluster.stderr.strip()[-800:]}")
     return configuration
+
+
+def _controller_port(configuration: Path) -> int:
+    """The one it was formatted with, where that is still free: the quorum remembers its voters' addresses."""
+    with contextlib.suppress(OSError):
+        remembered = re.search(r"^controller\..*:(\d+)$", configuration.read_text(), re.MULTILINE)
+        if remembered and _is_free(int(remembered[1])):
+            return int(remembered[1])
+    return _free_port()
 
 
 def _wait(broker: Broker, seconds: float, process: "subprocess.Popen[bytes] | None" = None) -> None:
