@@ -53,7 +53,8 @@ class PageRequest:
         if self._cursor is None:
             return None
         try:
-            signed = base64.b64decode(self._cursor.encode("ascii") + b"==", altchars=b"-_", validate=True)
+            padding = "=" * (-len(self._cursor) % 4)
+            signed = base64.b64decode((self._cursor + padding).encode("ascii"), altchars=b"-_", validate=True)
         except (binascii.Error, ValueError):
             raise _invalid() from None
         signature, content = signed[:_SIGNATURE], signed[_SIGNATURE:]
