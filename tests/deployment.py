@@ -103,6 +103,9 @@ class Deployment:
 
     def __post_init__(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
+        if self.bus.startswith("kafka:") and "prefix=" not in self.bus:
+            # Deployments share the run's one broker and none of its topics.
+            self.bus += ("&" if "?" in self.bus else "?") + f"prefix={self.prefix}-"
         self.ports = {service: free_port() for service in SERVICES}
         self.processes: dict[str, Process] = {}
         pepper = secrets.token_hex(16)
@@ -218,6 +221,18 @@ class Deployment:
                 return told
             assert time.monotonic() < end, f"not settled: {json.dumps(told)}"
             time.sleep(0.5)
+
+    def rebuild_scoring(self) -> dict[str, Any]:
+        """What `python -m services.scoring rebuild` prints."""
+        done = subprocess.run(
+            [sys.executable, "-m", "services.scoring", "rebuild"],
+            env=self.environment,
+            cwd=ROOT,
+            capture_output=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr.decode()[-3000:]
+        return dict(json.loads(done.stdout))
 
     def _run(self, service: str, *arguments: str) -> subprocess.Popen[bytes]:
         with (self.directory / f"{service}-{arguments[0]}.log").open("ab") as log:

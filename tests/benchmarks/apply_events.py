@@ -16,8 +16,8 @@ from shared.events.profile import CustomerRegistered, ExternalId, PurchaseLine, 
 from shared.ids import uuid7
 from shared.messaging.bus import Message, open_bus
 from tests.benchmarks.report import Figure
+from tests.broker import Broker
 from tests.deployment import Deployment
-from tests.kafka import Broker
 from tests.postgres import Postgres
 
 CUSTOMERS = 20_000
@@ -90,11 +90,10 @@ def measure() -> list[Figure]:
         Broker(Path(folder) / "kafka") as broker,
     ):
         rates = []
-        for number in range(3):
-            bus_url = f"kafka://{broker.address}?prefix=run{number}-"
-            deployment = Deployment(Path(folder), postgres.url, bus_url)
+        for _ in range(3):
+            deployment = Deployment(Path(folder), postgres.url, broker.url)
             deployment.prepare()
-            bus = open_bus(bus_url)
+            bus = open_bus(deployment.bus)
             told = messages()
             for start in range(0, len(told), 2_000):
                 bus.publish(told[start : start + 2_000])

@@ -5,9 +5,9 @@ import time
 from pathlib import Path
 
 from tests.benchmarks.report import Figure
+from tests.broker import Broker
 from tests.deployment import deployed, proportional_set_size
 from tests.embedded import EmbeddedSuite
-from tests.kafka import Broker
 from tests.postgres import Postgres
 
 
@@ -39,7 +39,7 @@ def measure() -> list[Figure]:
         with (
             Postgres(Path(folder) / "postgres") as postgres,
             Broker(Path(folder) / "kafka") as broker,
-            deployed(Path(folder) / "apart", postgres.url, f"kafka://{broker.address}") as deployment,
+            deployed(Path(folder) / "apart", postgres.url, broker.url) as deployment,
         ):
             time.sleep(20)
             sizes = {

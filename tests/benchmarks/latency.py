@@ -12,8 +12,8 @@ from pathlib import Path
 import httpx
 
 from tests.benchmarks.report import Figure
+from tests.broker import Broker
 from tests.deployment import Deployment, deployed, purchase
-from tests.kafka import Broker
 from tests.postgres import Postgres
 
 RATE = 200
@@ -86,7 +86,7 @@ def measure() -> list[Figure]:
         tempfile.TemporaryDirectory(prefix="regulars-") as folder,
         Postgres(Path(folder) / "postgres") as postgres,
         Broker(Path(folder) / "kafka") as broker,
-        deployed(Path(folder) / "apart", postgres.url, f"kafka://{broker.address}") as deployment,
+        deployed(Path(folder) / "apart", postgres.url, broker.url) as deployment,
     ):
         run = Run(deployment)
         asyncio.run(run.drive())

@@ -8,6 +8,8 @@ database does, no metrics. Started as `python -m tests.benchmarks.purchase_limit
 import hashlib
 import json
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Decimal
 from uuid import UUID
@@ -118,18 +120,20 @@ def application(database_url: str, pool_size: int) -> Starlette:
     route = Route(
         "/profile/v1/purchases/{source}/{external_id}", put_purchase, methods=["PUT"], name="put_purchase"
     )
-    from contextlib import asynccontextmanager
 
     @asynccontextmanager
-    async def lifespan(_: Starlette):
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
         await start()
         yield
 
     return Starlette(routes=[route], lifespan=lifespan)
 
 
-INSERT_PURCHASE = ""
-INSERT_LINE = ""
+INSERT_PURCHASE = """insert into purchase (purchase_id, source, external_id, customer_id, recorded_customer_id,
+    occurred_at, recorded_at, historical, currency, channel, total_minor, accounting_total_minor, fingerprint)
+    values ($1, $3, $4, $2, $2, $5, $6, false, $7, $8, $9, $9, $10)"""
+INSERT_LINE = """insert into purchase_line (purchase_id, line, sku, description, quantity, unit_price, amount_minor,
+    accounting_amount_minor) values ($1, $2, $3, $4, $5, $6, $7, $7)"""
 INSERT_OUTBOX = (
     "insert into shared.outbox (event_id, topic, type, key, sequence, data)"
     " values ($1, $2, $3, $4, $5, $6::text::jsonb) returning id, created_at"

@@ -6,9 +6,11 @@
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.broker import Broker
 from tests.deployment import Deployment, deployed
 
 FULL = os.environ.get("REGULARS_FAULTS") == "full"
@@ -21,6 +23,13 @@ def size() -> Callable[[int, int], int]:
 
 
 @pytest.fixture
-def deployment(tmp_path: Path, cluster: str, kafka: str) -> Iterator[Deployment]:
-    with deployed(tmp_path, cluster, f"kafka://{kafka}") as running:
+def deployment(tmp_path: Path, cluster: Any, kafka: str) -> Iterator[Deployment]:
+    with deployed(tmp_path, cluster.url(), kafka) as running:
         yield running
+
+
+@pytest.fixture
+def own_broker(tmp_path: Path, kafka: str) -> Iterator[Broker]:
+    """A broker of this test's own; ``kafka`` is asked for because where that one cannot be had, neither can this."""
+    with Broker(tmp_path / "kafka") as broker:
+        yield broker

@@ -52,14 +52,10 @@ def test_killing_anything_at_any_time_loses_and_doubles_nothing(tmp_path: Path, 
     kills, customers, each = size(10, 200), size(40, 400), size(10, 50)
     names = [f"c{number:04}" for number in range(customers)]
     with Postgres(tmp_path / "postgres") as postgres:
-        with deployed(
-            tmp_path / "calm", postgres.url, f"kafka://{kafka}?prefix=calm-{tmp_path.name}-"
-        ) as calm:
+        with deployed(tmp_path / "calm", postgres.url, kafka) as calm:
             record_purchases(calm, names, each, writers=8)
             expected = calm.settle(300)
-        with deployed(
-            tmp_path / "hurt", postgres.url, f"kafka://{kafka}?prefix=hurt-{tmp_path.name}-"
-        ) as hurt:
+        with deployed(tmp_path / "hurt", postgres.url, kafka) as hurt:
             with Reaper(hurt, postgres, kills, pause=size(1, 2)) as reaper:
                 acknowledged = record_purchases(hurt, names, each, writers=8)
             told = hurt.settle(300)

@@ -3,18 +3,19 @@
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import httpx
 
+from tests.broker import Broker
 from tests.deployment import Deployment, Process, deployed, free_port, purchase
 from tests.faults.load import record_purchases
-from tests.kafka import Broker
 
 
 def test_writes_are_answered_while_kafka_is_away_and_arrive_when_it_is_back(
-    tmp_path: Path, cluster: str, own_broker: Broker, size
+    tmp_path: Path, cluster: Any, own_broker: Broker, size
 ) -> None:
-    with deployed(tmp_path, cluster, f"kafka://{own_broker.address}") as deployment:
+    with deployed(tmp_path, cluster.url(), own_broker.url) as deployment:
         record_purchases(deployment, ["before"], 3, writers=1)
         deployment.settle()
         own_broker.kill()

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,7 +10,7 @@ from tests.deployment import Deployment, deployed
 
 
 @pytest.fixture(scope="session")
-def suite(tmp_path_factory: pytest.TempPathFactory, cluster: str, kafka: str) -> Iterator[Deployment]:
+def suite(tmp_path_factory: pytest.TempPathFactory, cluster: Any, kafka: str) -> Iterator[Deployment]:
     directory: Path = tmp_path_factory.mktemp("suite")
-    with deployed(directory, cluster, f"kafka://{kafka}") as running:
+    with deployed(directory, cluster.url(), kafka) as running:
         yield running
