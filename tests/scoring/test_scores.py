@@ -77,7 +77,9 @@ def test_what_comes_late_for_an_erased_customer_is_left_alone(world: World) -> N
 
 def test_satisfaction_is_shown_beside_the_score(world: World) -> None:
     # Another topic may be faster than the customer's own registration.
-    world.happens(world.satisfaction("ann", "unknown", "passive"), world.satisfaction("ann", "passive", "detractor"))
+    world.happens(
+        world.satisfaction("ann", "unknown", "passive"), world.satisfaction("ann", "passive", "detractor")
+    )
     world.happens(world.registered("ann"))
     assert world.score("ann")["satisfaction"] == {
         "state": "detractor", "measure": "nps", "since": "2026-03-10T12:00:00Z",
@@ -105,7 +107,12 @@ def test_a_small_base_is_banded_and_tiered_by_fixed_thresholds(world: World) -> 
     )
     world.calibrated(MIDNIGHT)
     ann, bob, cem = (world.score(name) for name in ("ann", "bob", "cem"))
-    assert (ann["rfm"]["r"], ann["rfm"]["f"], ann["rfm"]["m"], ann["rfm"]["segment"]) == (5, 5, 5, "champions")
+    assert (ann["rfm"]["r"], ann["rfm"]["f"], ann["rfm"]["m"], ann["rfm"]["segment"]) == (
+        5,
+        5,
+        5,
+        "champions",
+    )
     assert (bob["rfm"]["r"], bob["rfm"]["f"], bob["rfm"]["m"]) == (3, 1, 3)
     assert (cem["rfm"]["r"], cem["rfm"]["f"], cem["rfm"]["m"]) == (1, 1, 2)
     assert [each["tier"]["code"] for each in (ann, bob, cem)] == ["platinum", "silver", "standard"]
