@@ -12,7 +12,7 @@ from shared.settings import Settings
 Target = Literal["profile", "scoring", "campaigns", "feedback"]
 
 
-class CallRefused(Exception):
+class CallRefused(Exception):  # noqa: N818 - it is an answer
     """The other service answered, and said no; ``status`` and ``code`` are those of its problem document."""
 
     def __init__(self, target: str, status: int, code: str, detail: str) -> None:

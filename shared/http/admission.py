@@ -60,23 +60,31 @@ class Operations:
                         method, template, context.path_regex, access, route, context.endpoint, context.app
                     )
                 )
-        self._table: dict[int, list[Operation]] = {}
+        self._table: dict[tuple[str, int], list[Operation]] = {}
         self._any_length = [operation for operation in self.all if ":path" in _declared(operation.route)]
 
-    def find(self, path: str) -> list[tuple[Operation, dict[str, str]]]:
-        """The operations under this path, in the order in which they were declared, with their path parameters."""
-        segments = path.count("/")
-        candidates = self._table.get(segments)
+    def find(self, method: str, path: str) -> tuple[Operation, dict[str, str]] | None:
+        """The operation that answers ``method`` on ``path``, and its path parameters as they were sent."""
+        wanted = (method, path.count("/"))
+        candidates = self._table.get(wanted)
         if candidates is None:
-            candidates = self._table[segments] = [
-                operation
-                for operation in self.all
-                if operation.template.count("/") == segments or operation in self._any_length
-            ]
+            candidates = [operation for operation in self._of_length(wanted[1]) if operation.method == method]
+            if candidates:  # nobody makes this table grow by sending odd methods and paths
+                self._table[wanted] = candidates
+        for operation in candidates:
+            if match := operation.pattern.match(path):
+                return operation, match.groupdict()
+        return None
+
+    def others(self, path: str) -> list[Operation]:
+        """The operations under this path, whatever their method."""
+        return [operation for operation in self._of_length(path.count("/")) if operation.pattern.match(path)]
+
+    def _of_length(self, segments: int) -> list[Operation]:
         return [
-            (operation, match.groupdict())
-            for operation in candidates
-            if (match := operation.pattern.match(path)) is not None
+            operation
+            for operation in self.all
+            if operation.template.count("/") == segments or operation in self._any_length
         ]
 
 
@@ -93,16 +101,15 @@ class Admission:
             await self._app(scope, receive, send)
             return
         exchange: Exchange = scope[KEY]
-        found = self._operations.find(_sent_path(scope))
-        method = scope["method"]
-        chosen = next((pair for pair in found if pair[0].method == method), None)
-        public = chosen[0].access.public if chosen else any(operation.access.public for operation, _ in found)
-        if not public:
+        path, method = _sent_path(scope), scope["method"]
+        chosen = self._operations.find(method, path)
+        others = self._operations.others(path) if chosen is None else ()
+        if not (chosen[0].access.public if chosen else any(other.access.public for other in others)):
             exchange.caller = await self._gate.admit(_authorization(scope))
         if chosen is None:
-            if found:
-                exchange.template = found[0][0].template
-            raise _nowhere(method, found)
+            if others:
+                exchange.template = others[0].template
+            raise _nowhere(method, others)
         operation, parameters = chosen
         exchange.template = operation.template
         exchange.handler = operation.app
@@ -121,10 +128,10 @@ async def call_operation(scope: Scope, receive: Receive, send: Send) -> None:
     await scope[KEY].handler(scope, receive, send)
 
 
-def _nowhere(method: str, found: list[tuple[Operation, dict[str, str]]]) -> Refusal:
-    if not found:
+def _nowhere(method: str, others: Iterable[Operation]) -> Refusal:
+    allowed = ", ".join(sorted({operation.method for operation in others}))
+    if not allowed:
         return NotFound("unknown_path", "nothing is served under this path")
-    allowed = ", ".join(sorted({operation.method for operation, _ in found}))
     return MethodNotAllowed(
         "method_not_allowed", f"{method} is not possible here, only {allowed}", headers={"Allow": allowed}
     )

@@ -1,7 +1,7 @@
 """Request bodies: how long, how deep, and of what kind; judged while they arrive."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 from pydantic_core import from_json
@@ -35,7 +35,7 @@ class BoundedRequest(Request):
     Postgres could keep.
     """
 
-    async def stream(self) -> AsyncIterator[bytes]:
+    async def stream(self) -> AsyncGenerator[bytes, None]:
         received = 0
         async for chunk in super().stream():
             received += len(chunk)

@@ -1,13 +1,11 @@
 """What a route asks for by naming it: the transaction, its time, the caller, the settings."""
 
-from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
-from starlette.concurrency import run_in_threadpool
 
 from shared.auth.callers import Caller
 from shared.errors import Unauthenticated
@@ -15,26 +13,17 @@ from shared.http.exchange import Exchange, exchange_of
 from shared.settings import Settings
 
 
-async def transaction(request: Request) -> AsyncIterator[Session]:
-    """One request, one transaction. It begins with the first statement and is committed before the reply leaves.
-
-    A plain ``def`` route is committed in its own thread, right after its reply was made (see routing.py); here follows
-    only what is still open then: an ``async def`` route, or a request that failed.
-    """
+async def transaction(request: Request) -> Session:
+    """One request, one transaction. It begins with the first statement; the route's end is its end: committed when the
+    reply was made and before it leaves, rolled back on any error (see routing.py)."""
     exchange = exchange_of(request)
     session: Session = request.app.state.sessions()
     exchange.session = session
-    try:
-        yield session
-    except BaseException:
-        if exchange.session is not None:
-            await run_in_threadpool(close, exchange, commit=False)
-        raise
-    if exchange.session is not None:
-        await run_in_threadpool(close, exchange, commit=True)
+    return session
 
 
 def close(exchange: Exchange, *, commit: bool) -> None:
+    """End the request's transaction, if there is one."""
     session, exchange.session = exchange.session, None
     if session is None:
         return
@@ -45,7 +34,7 @@ def close(exchange: Exchange, *, commit: bool) -> None:
         session.close()
 
 
-async def now(session: Annotated[Session, Depends(transaction, scope="function")]) -> Any:
+async def now(session: Annotated[Session, Depends(transaction)]) -> Any:
     """The database's time of the transaction. A plain ``def`` route gets it in its own thread (see routing.py)."""
     return AskLater
 
@@ -74,8 +63,8 @@ async def request_settings(request: Request) -> Settings:
     return settings
 
 
-# scope="function" ends the transaction before the reply leaves; the default ends it after.
-Transaction = Annotated[Session, Depends(transaction, scope="function")]
+# Not a dependency with ``yield``: those end after the reply left, or change threads to end before it.
+Transaction = Annotated[Session, Depends(transaction)]
 Now = Annotated[datetime, Depends(now)]
 Caller_ = Annotated[Caller, Depends(caller)]
 RequestSettings = Annotated[Settings, Depends(request_settings)]

@@ -14,19 +14,21 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar, get_args, get_origin
 
+import anyio
 from fastapi import APIRouter, Request, Response
 from fastapi.datastructures import Default, DefaultPlaceholder
 from fastapi.exceptions import ResponseValidationError
 from fastapi.params import Depends
 from fastapi.params import Form as FormParameter
 from fastapi.routing import APIRoute
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request as StarletteRequest
 
 from shared.auth.callers import Caller
 from shared.errors import Forbidden
 from shared.http import dependencies
 from shared.http.bodies import BoundedRequest
-from shared.http.exchange import exchange_of
+from shared.http.exchange import Exchange, exchange_of
 from shared.http.idempotency import Replayed
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
@@ -110,17 +112,26 @@ class Route(APIRoute):
 
     def get_route_handler(self) -> Callable[[StarletteRequest], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
-        if self.access.streaming:
-            return handle
-        takes_json = self.body_field is not None and not isinstance(self.body_field.field_info, FormParameter)
-        takes_body = self.body_field is not None
+        takes_body = self.body_field is not None and not self.access.streaming
+        takes_json = takes_body and not isinstance(self.body_field.field_info, FormParameter)  # type: ignore[union-attr]
 
         async def handle_bounded(received: StarletteRequest) -> Response:
-            request = BoundedRequest(received.scope, received.receive, received._send)
-            if takes_body and await request.arrive() and takes_json:
-                request.require_json()
-                await request.json()
-            return await handle(request)
+            request = received
+            if not self.access.streaming:
+                request = BoundedRequest(received.scope, received.receive, received._send)
+                if takes_body and await request.arrive() and takes_json:
+                    request.require_json()
+                    await request.json()
+            exchange = exchange_of(received)
+            try:
+                response = await handle(request)
+            except BaseException:
+                if exchange.session is not None:
+                    await _close(exchange, commit=False)
+                raise
+            if exchange.session is not None:
+                await _close(exchange, commit=True)
+            return response
 
         return handle_bounded
 
@@ -158,7 +169,7 @@ class Route(APIRoute):
             return response
 
         functools.update_wrapper(run, endpoint)
-        del run.__wrapped__
+        run.__dict__.pop("__wrapped__")
         extra = [
             inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=kind)
             for name, kind in ((_REQUEST, Request), (_REPLY, Response))
@@ -207,19 +218,19 @@ class Router(APIRouter):
     def __init__(self, **options: Any) -> None:
         super().__init__(route_class=Route, **options)
 
-    def get(self, path: str, **options: Any) -> Callable[[Endpoint], Endpoint]:  # type: ignore[override]
+    def get(self, path: str, **options: Any) -> Callable[[Endpoint], Endpoint]:
         return self._operation("GET", path, **options)
 
-    def put(self, path: str, **options: Any) -> Callable[[Endpoint], Endpoint]:  # type: ignore[override]
+    def put(self, path: str, **options: Any) -> Callable[[Endpoint], Endpoint]:
         return self._operation("PUT", path, **options)
 
-    def post(self, path: str, **options: Any) -> Callable[[Endpoint], Endpoint]:  # type: ignore[override]
+    def post(self, path: str, **options: Any) -> Callable[[Endpoint], Endpoint]:
         return self._operation("POST", path, **options)
 
-    def patch(self, path: str, **options: Any) -> Callable[[Endpoint], Endpoint]:  # type: ignore[override]
+    def patch(self, path: str, **options: Any) -> Callable[[Endpoint], Endpoint]:
         return self._operation("PATCH", path, **options)
 
-    def delete(self, path: str, **options: Any) -> Callable[[Endpoint], Endpoint]:  # type: ignore[override]
+    def delete(self, path: str, **options: Any) -> Callable[[Endpoint], Endpoint]:
         return self._operation("DELETE", path, **options)
 
     def _operation(
@@ -240,6 +251,15 @@ class Router(APIRouter):
             return endpoint
 
         return register
+
+
+async def _close(exchange: Exchange, *, commit: bool) -> None:
+    """What an ``async def`` route, or a request refused before its route began, left open."""
+    if exchange.session is not None and exchange.session.in_transaction():
+        with anyio.CancelScope(shield=True):
+            await run_in_threadpool(dependencies.close, exchange, commit=commit)
+    else:
+        dependencies.close(exchange, commit=commit)
 
 
 def _is_now(annotation: Any) -> bool:
