@@ -77,6 +77,14 @@ def get(session: Session, customer_id: UUID) -> Row[Any]:
     return _found(row)
 
 
+def by_name(session: Session, name: customers.ExternalName) -> Row[Any]:
+    """The customer behind an external name. Raises NotFound, Gone."""
+    found = customers.find_by_names(session, [name])
+    if not found:
+        raise customers.not_found()
+    return get(session, found[name][0])
+
+
 def change(session: Session, row: Row[Any], given: Given, now: datetime) -> Row[Any]:
     """Write ``given`` over a locked row; the same again changes nothing and announces nothing."""
     before = personal_of(session, [row])[0]

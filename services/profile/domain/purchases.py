@@ -34,6 +34,7 @@ class Recorded(NamedTuple):
     recorded_at: datetime
     historical: bool
     amounts: Amounts
+    lines: list[dict[str, Any]]
 
 
 class Outcome(NamedTuple):
@@ -198,8 +199,8 @@ def _record_at_once(session: Session, facts: PurchaseFacts) -> Recorded | None:
     )
     if found is None:
         return None
-    recorded = Recorded(purchase_id, found.customer_id, found.recorded_at, found.historical, amounts)
-    announce(session, _event(facts, recorded, lines))
+    recorded = Recorded(purchase_id, found.customer_id, found.recorded_at, found.historical, amounts, lines)
+    announce(session, _event(facts, recorded))
     return recorded
 
 
@@ -306,9 +307,11 @@ def _record_new(
     for purchase_id, one in by_id.items():
         if purchase_id in inserted:
             historical = customers.is_historical(session, one.facts.occurred_at, now)
-            recorded = Recorded(purchase_id, one.customer_id, now, historical, one.amounts)
+            recorded = Recorded(
+                purchase_id, one.customer_id, now, historical, one.amounts, lines[purchase_id]
+            )
             outcomes[one.position] = Outcome("recorded", purchase_id, one.customer_id, recorded=recorded)
-            events.append(_event(one.facts, recorded, lines[purchase_id]))
+            events.append(_event(one.facts, recorded))
     announce(session, *events)
     return [one for purchase_id, one in by_id.items() if purchase_id not in inserted]
 
@@ -368,7 +371,7 @@ def _copy_lines(session: Session, lines: dict[UUID, list[dict[str, Any]]]) -> No
                 copy.write_row((purchase_id, *(line | {"unit_price": Decimal(line["unit_price"])}).values()))
 
 
-def _event(facts: PurchaseFacts, recorded: Recorded, lines: Sequence[dict[str, Any]]) -> PurchaseRecorded:
+def _event(facts: PurchaseFacts, recorded: Recorded) -> PurchaseRecorded:
     return PurchaseRecorded(
         customer_id=recorded.customer_id,
         source=facts.source,
@@ -386,5 +389,5 @@ def _event(facts: PurchaseFacts, recorded: Recorded, lines: Sequence[dict[str, A
         accounting_total_minor=recorded.amounts.accounting_total,
         coupon_codes=facts.coupon_codes,
         campaign_id=facts.campaign_id,
-        lines=lines,  # parsed by the event, which leaves the descriptions out
+        lines=recorded.lines,  # parsed by the event, which leaves the descriptions out
     )

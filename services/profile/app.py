@@ -1,0 +1,38 @@
+"""The profile service: what it consists of."""
+
+from pathlib import Path
+
+from services.profile.api import (
+    api_keys,
+    consents,
+    contact_points,
+    customers,
+    imports,
+    purchases,
+    returns,
+)
+from services.profile.domain.api_keys import active
+from services.profile.import_tables import metadata
+from services.profile.jobs import JOBS, SCHEDULE
+from services.profile.verification import INVARIANTS, STATE
+from shared.service import Service
+
+SERVICE = Service(
+    name="profile",
+    metadata=metadata,
+    migrations=Path(__file__).parent / "migrations",
+    routers=(
+        customers.router,
+        consents.router,
+        contact_points.router,
+        purchases.router,
+        returns.router,
+        imports.router,
+        api_keys.router,
+    ),
+    active_keys=active,
+    jobs=JOBS,
+    schedule=SCHEDULE,
+    state=STATE,
+    invariants=INVARIANTS,
+)

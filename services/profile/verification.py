@@ -1,0 +1,95 @@
+"""What ``verify`` asks profile's database: its state by natural keys, and what must always be true of it.
+
+Ids, processing times and what depends on the clock stay out of the state, so that two deployments that were told the
+same facts agree. Rows are compared bytewise, whatever the cluster's collation.
+"""
+
+_NAME = """coalesce((select min((x.source || ':' || x.external_id) collate "C") from customer_external_id x
+    where x.customer_id = {customer_id}), case when {customer_id} is null then 'anonymous' else '-' end)"""
+
+
+def _name(customer_id: str) -> str:
+    return _NAME.format(customer_id=customer_id)
+
+
+STATE: dict[str, str] = {
+    "customers": f"""
+        select concat_ws('|', {_name("c.customer_id")},
+            (select string_agg((x.source || ':' || x.external_id) collate "C", ',' order by
+                (x.source || ':' || x.external_id) collate "C") from customer_external_id x
+                where x.customer_id = c.customer_id),
+            c.kind, coalesce(c.country, '-'), coalesce(c.region, '-'), coalesce(c.language, '-'),
+            coalesce(c.time_zone, '-'), coalesce(c.birth_month_day, '-'), coalesce(c.acquisition_channel, '-'),
+            c.tags::text, c.state, c.name_sealed is not null, c.email_sealed is not null, c.phone_sealed is not null
+        ) as row from customer c""",
+    "purchases": f"""
+        select concat_ws('|', p.source, p.external_id, {_name("p.customer_id")}, extract(epoch from p.occurred_at),
+            p.currency, coalesce(p.exchange_rate, 1), coalesce(p.channel, '-'), coalesce(p.store, '-'),
+            coalesce(p.staff_id, '-'), coalesce(p.tender, '-'), coalesce(p.campaign_id, '-'), p.coupon_codes::text,
+            p.total_minor, p.accounting_total_minor, p.returned_minor, p.accounting_returned_minor
+        ) as row from purchase p""",
+    "purchase_lines": """
+        select concat_ws('|', p.source, p.external_id, l.line, l.sku, coalesce(l.description, '-'),
+            coalesce(l.brand, '-'), coalesce(l.category, '-'), l.quantity, trim_scale(l.unit_price), l.discount_minor,
+            l.amount_minor, l.accounting_amount_minor, coalesce(l.unit_cost_minor, -1), l.returned_quantity
+        ) as row from purchase_line l join purchase p using (purchase_id)""",
+    "returns": f"""
+        select concat_ws('|', r.source, r.external_id, {_name("r.customer_id")}, coalesce(p.source, '-'),
+            coalesce(p.external_id, '-'), extract(epoch from r.occurred_at), r.currency, coalesce(r.exchange_rate, 1),
+            r.amount_minor, r.accounting_amount_minor
+        ) as row from purchase_return r left join purchase p on p.purchase_id = r.purchase_id""",
+    "return_lines": """
+        select concat_ws('|', r.source, r.external_id, l.position, coalesce(l.line, 0), l.sku, l.quantity,
+            coalesce(trim_scale(l.unit_price), -1), l.amount_minor, l.accounting_amount_minor
+        ) as row from purchase_return_line l join purchase_return r using (return_id)""",
+    "consents": f"""
+        select concat_ws('|', {_name("s.customer_id")}, s.purpose, s.channel, s.state) as row from (
+            select distinct on (customer_id, purpose, channel) customer_id, purpose, channel, state from consent
+            order by customer_id, purpose, channel, in_force_from desc, number desc
+        ) s""",
+}
+
+INVARIANTS: dict[str, str] = {
+    "purchase_totals_are_sums_of_lines": """
+        select not exists (
+            select from purchase p left join (
+                select purchase_id, sum(amount_minor) as amount, sum(accounting_amount_minor) as accounting
+                from purchase_line group by purchase_id
+            ) l using (purchase_id)
+            where (p.total_minor, p.accounting_total_minor) is distinct from (l.amount, l.accounting)
+        )""",
+    "return_amounts_are_sums_of_lines": """
+        select not exists (
+            select from purchase_return r left join (
+                select return_id, sum(amount_minor) as amount, sum(accounting_amount_minor) as accounting
+                from purchase_return_line group by return_id
+            ) l using (return_id)
+            where (r.amount_minor, r.accounting_amount_minor) is distinct from (l.amount, l.accounting)
+        )""",
+    "returned_amounts_are_sums_of_returns": """
+        select not exists (
+            select from purchase p left join (
+                select purchase_id, sum(amount_minor) as amount, sum(accounting_amount_minor) as accounting
+                from purchase_return where purchase_id is not null group by purchase_id
+            ) r using (purchase_id)
+            where (p.returned_minor, p.accounting_returned_minor)
+                is distinct from (coalesce(r.amount, 0), coalesce(r.accounting, 0))
+        )""",
+    "nothing_returned_beyond_what_was_bought": """
+        select not exists (
+            select from purchase_line b left join (
+                select r.purchase_id, l.line, sum(l.quantity) as quantity, sum(l.amount_minor) as amount
+                from purchase_return_line l join purchase_return r using (return_id)
+                where r.purchase_id is not null group by r.purchase_id, l.line
+            ) r using (purchase_id, line)
+            where b.returned_quantity <> coalesce(r.quantity, 0) or b.returned_quantity > b.quantity
+                or coalesce(r.amount, 0) > b.amount_minor
+                or (b.returned_quantity = b.quantity and coalesce(r.amount, 0) <> b.amount_minor)
+        )""",
+    "amounts_agree_in_the_accounting_currency": """
+        select not exists (
+            select from purchase p where p.exchange_rate is null
+                and (p.currency, p.total_minor) is distinct from
+                    ((select currency from accounting), p.accounting_total_minor)
+        )""",
+}
