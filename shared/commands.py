@@ -1,13 +1,19 @@
 """``python -m services.<name> …``: the command line of one service."""
 
 import argparse
+import json
 import sys
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any
+from uuid import UUID
 
 from shared import logs, migrate, processes
+from shared.embedded.binaries import NoPostgres
+from shared.embedded.postgres import CannotStart
+from shared.embedded.surroundings import surroundings
+from shared.errors import Refusal
 from shared.messaging.bus import open_bus
 from shared.service import Service
 from shared.settings import Settings, SettingsError
@@ -26,7 +32,7 @@ def main(service: Service, arguments: Sequence[str] | None = None) -> int:
     job.add_argument("name", choices=[entry.name for entry in service.schedule] or None)
     parked = commands.add_parser("parked", help="list parked events, or decide about one")
     parked.add_argument("decision", nargs="?", choices=["retry", "discard", "accept-gap"])
-    parked.add_argument("id", nargs="?", help="the parked event's id")
+    parked.add_argument("id", nargs="?", type=UUID, help="the parked event's id")
     for name, command in service.commands.items():
         own = commands.add_parser(name, help=(command.__doc__ or "").strip().partition("\n")[0])
         own.add_argument("rest", nargs=argparse.REMAINDER)
@@ -35,16 +41,17 @@ def main(service: Service, arguments: Sequence[str] | None = None) -> int:
         parser.error("parked: name a decision and an id, or nothing to list all")
 
     try:
-        settings = service.settings.from_environment(service.name)
-    except SettingsError as error:
+        if given.command != "parked" and given.command not in service.commands:
+            logs.configure(service.name)
+            return _COMMANDS[given.command](service, service.settings.from_environment(service.name), given)
+        logs.configure(service.name, stream=sys.stderr)
+        with surroundings({service.name: service.settings}) as settings:
+            if given.command == "parked":
+                return _parked(service, settings[service.name], given.decision, given.id)
+            return service.commands[given.command](settings[service.name], *given.rest)
+    except (SettingsError, CannotStart, NoPostgres) as error:
         print(error, file=sys.stderr)
         return 2
-    logs.configure(
-        service.name, stream=sys.stderr if given.command in ("parked", *service.commands) else None
-    )
-    if given.command in service.commands:
-        return service.commands[given.command](settings, *given.rest)
-    return _COMMANDS[given.command](service, settings, given)
 
 
 def _api(service: Service, settings: Settings, given: Any) -> int:
@@ -87,9 +94,7 @@ def _work(service: Service, settings: Settings, given: Any) -> int:
     stop = threading.Event()
     processes.stop_on_signals(stop)
     with ExitStack() as open_things:
-        opened = open_things.enter_context(
-            processes.open_service(service, settings, "work", patient=True)
-        )
+        opened = open_things.enter_context(processes.open_service(service, settings, "work", patient=True))
         open_things.callback(processes.start_metrics(settings.metrics_port))
         processes.run_threads(processes.work_loops(opened), stop)
     return 0
@@ -112,11 +117,26 @@ def _job(service: Service, settings: Settings, given: Any) -> int:
     return 0
 
 
-def _parked(service: Service, settings: Settings, given: Any) -> int:
+def _parked(service: Service, settings: Settings, decision: str | None, event_id: UUID | None) -> int:
+    """One JSON object a line; a refusal is one on standard error."""
     from shared.messaging import parked
 
-    with processes.open_service(service, settings, "parked", pool_size=2) as opened:
-        return parked.command(service, opened.sessions, given.decision, given.id)
+    decide = {"retry": parked.retry, "discard": parked.discard, "accept-gap": parked.accept_gap}
+    with (
+        processes.open_service(service, settings, "parked", pool_size=1) as opened,
+        opened.sessions.begin() as session,
+    ):
+        try:
+            if decision is None or event_id is None:
+                events = parked.listing(session, limit=1_000)
+            else:
+                events = [decide[decision](session, event_id)]
+        except Refusal as refusal:
+            print(json.dumps({"code": refusal.code, "message": refusal.message}), file=sys.stderr)
+            return 1
+    for event in events:
+        print(json.dumps(event._asdict(), default=str, ensure_ascii=False))
+    return 0
 
 
 _COMMANDS: dict[str, Callable[[Service, Settings, Any], int]] = {
@@ -126,5 +146,4 @@ _COMMANDS: dict[str, Callable[[Service, Settings, Any], int]] = {
     "work": _work,
     "migrate": _migrate,
     "job": _job,
-    "parked": _parked,
 }

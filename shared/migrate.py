@@ -68,7 +68,8 @@ def at_head(connection: Connection, chain: Chain) -> bool:
 def current(connection: Connection, chain: Chain) -> str | None:
     if connection.scalar(text("select to_regclass(:name)"), {"name": chain.version_table}) is None:
         return None
-    return connection.scalar(text(f"select max(version_num) from {chain.version_table}"))
+    version: str | None = connection.scalar(text(f"select max(version_num) from {chain.version_table}"))
+    return version
 
 
 def upgrade(

@@ -76,12 +76,15 @@ def serve(app: Any, settings: Settings, *, stop: threading.Event | None = None, 
     """Answer requests until SIGTERM or ``stop``: then take no new connection, finish what is being answered, leave."""
     server = http_server(app, settings)
     if stop is not None:
-        threading.Thread(
-            target=lambda: (stop.wait(), setattr(server, "should_exit", True)), daemon=True
-        ).start()
+        threading.Thread(target=_end_server, args=(server, stop), name="end", daemon=True).start()
     # uvicorn raises the signal once more when it is done; by then it has been obeyed.
     stop_on_signals(stop or threading.Event())
     server.run(sockets=[bound] if bound is not None else None)
+
+
+def _end_server(server: "uvicorn.Server", stop: threading.Event) -> None:
+    stop.wait()
+    server.should_exit = True
 
 
 def http_server(app: Any, settings: Settings) -> "uvicorn.Server":

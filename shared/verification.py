@@ -81,7 +81,7 @@ def hash_of(service: Service, engine: Engine, name: str) -> str:
 
 def _fingerprint(connection: Connection, query: str) -> str:
     """Count and two sums of 64-bit hashes over the rows of one text column: the same in whatever order they come."""
-    rows, first, second = _ask(
+    row = _ask(
         connection,
         f"""
         select count(*), coalesce(sum(hashtextextended(coalesce(part, ''), 0)::numeric), 0),
@@ -89,7 +89,7 @@ def _fingerprint(connection: Connection, query: str) -> str:
         from ({query}) as state (part)
         """,
     ).one()
-    return f"{rows}:{first}:{second}"
+    return ":".join(str(value) for value in row)
 
 
 def _ask(connection: Connection, query: str) -> CursorResult[Any]:

@@ -17,7 +17,7 @@ import pytest
 from sqlalchemy.engine import Engine, make_url
 
 from shared import migrate
-from shared.auth.keys import hmac_of, new_key
+from shared.auth.keys import hmac_of, new_key, open_keys
 from shared.database import Sessions, open_engine, open_sessions
 from shared.embedded import postgres
 from shared.messaging import outbox
@@ -189,6 +189,7 @@ def settings_for(service: Service, url: str, **more: Any) -> tuple[Settings, str
         "database_url": url,
         "key_pepper": PEPPER,
         "environment_keys": {"admin": hmac_of(clear, PEPPER)},
+        "profile_url": "http://127.0.0.1:9",  # nobody answers there
         "sealing_keys": {"k1": bytes(range(32))},
         "link_key": "a-link-key-that-only-the-tests-know",
         "blind_index_key": "a-blind-index-key-that-only-tests-know",
@@ -227,7 +228,9 @@ def service(
                     connection, join_transaction_mode="create_savepoint", expire_on_commit=False, info=info
                 )
             outbox.install(sessions)
-            app = new_app(service, settings, sessions)
+            # The key ring asks in a thread of its own, which must not share the connection of the outer transaction.
+            own = sessions if committing else open_sessions(engine, **info)
+            app = new_app(service, settings, sessions, open_keys(service, settings, own))
             bearer = {"Authorization": f"Bearer {clear}"}
             client = open_things.enter_context(
                 TestClient(

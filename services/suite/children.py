@@ -5,8 +5,9 @@ import threading
 from collections.abc import Mapping
 from contextlib import ExitStack
 
-from services.suite.members import read, services
+from services.suite.members import kinds, services
 from shared import processes
+from shared.embedded.surroundings import read
 from shared.messaging.bus import open_bus
 from shared.service import Service
 from shared.settings import Settings
@@ -36,7 +37,7 @@ def run_child(role: str, lifeline: int, environment: Mapping[str, str] = os.envi
     stop = threading.Event()
     processes.stop_on_signals(stop)
     threading.Thread(target=_follow_parent, args=(lifeline, stop), name="lifeline", daemon=True).start()
-    settings = read(environment)
+    settings = read(kinds(), environment)
     try:
         (_react if role == "react" else _work)(settings, stop)
     except SystemExit as end:

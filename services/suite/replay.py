@@ -4,18 +4,11 @@ import os
 from collections.abc import Mapping
 from contextlib import ExitStack
 
-from services.suite.members import (
-    BUS_DATABASE,
-    bus_of,
-    is_deployed,
-    read,
-    services,
-    settings_kinds,
-    surroundings,
-)
+from services.suite.members import kinds, services
 from shared import processes
-from shared.embedded.directory import DataDirectory, bus_kind
+from shared.embedded.directory import BUS_DATABASE, DataDirectory, bus_kind, bus_of
 from shared.embedded.postgres import CannotStart
+from shared.embedded.surroundings import is_deployed, read, surroundings
 from shared.messaging import react
 from shared.messaging.bus import open_bus
 from shared.settings import Settings
@@ -24,7 +17,7 @@ from shared.settings import Settings
 def replay() -> dict[str, int]:
     """Every consumer reads every topic from its start; each event finds its watermark and changes nothing."""
     reread = applied = 0
-    with surroundings() as settings, ExitStack() as open_things:
+    with surroundings(kinds()) as settings, ExitStack() as open_things:
         bus = open_bus(next(iter(settings.values())).bus)
         open_things.callback(bus.close)
         for service in services():
@@ -42,8 +35,8 @@ def republish(environment: Mapping[str, str] = os.environ) -> dict[str, int]:
     Afterwards the data directory belongs to that bus. Raises CannotStart while the suite runs or where the bus holds
     events already.
     """
-    if is_deployed(environment):
-        return {"events_published": _republish(read(environment))}
+    if is_deployed(kinds(), environment):
+        return {"events_published": _republish(read(kinds(), environment))}
     directory = DataDirectory.of_environment(environment)
     directory.must_exist()
     told = {**directory.last_environment(), **environment}
@@ -54,7 +47,7 @@ def republish(environment: Mapping[str, str] = os.environ) -> dict[str, int]:
         bus = bus_of(told, server)
         if bus_kind(bus) == "postgresql":
             server.create_databases([BUS_DATABASE])
-        published = _republish(read(directory.environment(server, bus, settings_kinds(), told)))
+        published = _republish(read(kinds(), directory.environment(server, bus, kinds(), told)))
         directory.remember_bus(bus)
         directory.remember(told)
     return {"events_published": published}

@@ -13,12 +13,13 @@ from pathlib import Path
 from services.suite.children import connections
 from services.suite.family import Family
 from services.suite.gateway import Gateway
-from services.suite.members import BUS_DATABASE, NAMES, bus_of, read, services, settings_kinds
+from services.suite.members import NAMES, kinds, services
 from shared import logs, migrate, processes
 from shared.auth.keys import open_keys
 from shared.database import open_engine
-from shared.embedded.directory import DataDirectory, Server, bus_kind
+from shared.embedded.directory import BUS_DATABASE, DataDirectory, Server, bus_kind, bus_of
 from shared.embedded.postgres import CannotStart, find_running
+from shared.embedded.surroundings import read
 from shared.http.app import new_app
 from shared.messaging import partitions
 from shared.settings import Settings
@@ -44,7 +45,7 @@ def run(environment: Mapping[str, str] = os.environ) -> int:
             return 0
         _log_to(directory.path / "suite.log")
         family = Family(
-            {**os.environ, **directory.environment(server, bus, settings_kinds(), environment)},
+            {**os.environ, **directory.environment(server, bus, kinds(), environment)},
             directory.path / "suite.log",
             listener,
             lock,
@@ -92,7 +93,7 @@ def _prepare(
     """Databases, tables, secrets: everything that must be there before a process starts."""
     own_bus = [] if bus_kind(bus) == "kafka" else [BUS_DATABASE]
     server.create_databases([*NAMES, *own_bus])
-    settings = read(directory.environment(server, bus, settings_kinds(), environment))
+    settings = read(kinds(), directory.environment(server, bus, kinds(), environment))
     for service in services():
         url = settings[service.name].database_url
         if done := migrate.upgrade(url, migrate.chains(service.name, service.migrations)):

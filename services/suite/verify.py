@@ -10,10 +10,11 @@ import psycopg
 from sqlalchemy import text
 from sqlalchemy.engine import Engine
 
-from services.suite.members import services, surroundings
+from services.suite.members import kinds, services
 from shared import migrate
 from shared.database import open_engine
 from shared.embedded import postgres
+from shared.embedded.surroundings import surroundings
 from shared.messaging.bus import open_bus
 from shared.settings import Settings
 from shared.verification import Verification
@@ -25,7 +26,7 @@ LOOKS = 5
 
 def verify() -> dict[str, Verification]:
     """Ask all four, beside the running suite."""
-    with surroundings() as settings:
+    with surroundings(kinds()) as settings:
         return verify_all(settings)
 
 
@@ -69,7 +70,7 @@ def check_migrations() -> int:
         try:
             with psycopg.connect(cluster.url(), autocommit=True) as connection:
                 for service in services():
-                    connection.execute(f'create database "{service.name}"')  # type: ignore[call-overload]
+                    connection.execute(f'create database "{service.name}"')
             for service in services():
                 chains = migrate.chains(service.name, service.migrations)
                 migrate.upgrade(cluster.url(service.name), chains)

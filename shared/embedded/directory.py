@@ -21,6 +21,7 @@ from shared.settings import Settings
 
 # What a fresh embedded Postgres calls its databases: regulars_profile, …, regulars_bus.
 PREFIX = "regulars"
+BUS_DATABASE = "bus"
 # What a start is told and the commands beside it have to know too.
 TOLD = ("DATABASE_URL", "KAFKA", "REGULARS_BUS", "REGULARS_PORT", "REGULARS_CURRENCY", "REGULARS_TIME_ZONE")
 
@@ -208,7 +209,7 @@ class Server:
                 there = {row[0] for row in connection.execute("select datname from pg_database")}
                 for name in wanted:
                     if name not in there:
-                        connection.execute(f'create database "{name}"')  # type: ignore[call-overload]
+                        connection.execute(f'create database "{name}"')
         except psycopg.OperationalError as error:
             raise CannotStart(
                 f"DATABASE_URL cannot be reached: {str(error).strip().splitlines()[-1]}"
@@ -226,6 +227,13 @@ class Server:
             raise CannotStart(
                 f"the suite needs {needed} connections and the server grants {row[0]} (max_connections)"
             )
+
+
+def bus_of(environment: Mapping[str, str], server: Server) -> str:
+    """KAFKA=host:port, REGULARS_BUS, or the bus in the suite's own Postgres."""
+    if kafka := environment.get("KAFKA"):
+        return kafka if "://" in kafka else f"kafka://{kafka}"
+    return environment.get("REGULARS_BUS") or server.database(BUS_DATABASE)
 
 
 _BUS_NAMES = {"postgresql": "the embedded bus in Postgres", "kafka": "Kafka"}

@@ -22,7 +22,7 @@ def forget_uploads(context: Context) -> int:
                 """
                 select id from shared.job
                 where (state in ('succeeded', 'failed', 'cancelled') and finished_at < now() - cast(:keep as interval)
-                       or state = 'queued' and due_at = 'infinity' and created_at < now() - cast(:unfinished as interval))
+                       or state = 'queued' and due_at is null and created_at < now() - cast(:unfinished as interval))
                   and exists (select from shared.upload_block where job_id = job.id)
                 limit 100
                 for update skip locked

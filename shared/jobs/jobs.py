@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import RowMapping, func, select, text, update
+from sqlalchemy import RowMapping, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -32,7 +32,7 @@ def create(
             kind=kind,
             parameters=dict(parameters),
             created_by=created_by,
-            due_at=text("'infinity'") if held else func.now(),
+            due_at=None if held else func.now(),
         )
     )
     return job_id

@@ -36,7 +36,8 @@ job = Table(
     Column("failed", BigInteger, nullable=False, server_default=text("0")),
     Column("created_by", Text),
     Column("created_at", Timestamptz, nullable=False, server_default=func.now()),
-    Column("due_at", Timestamptz, nullable=False, server_default=func.now()),
+    # Null: held back until its upload is complete.
+    Column("due_at", Timestamptz, server_default=func.now()),
     Column("started_at", Timestamptz),
     Column("finished_at", Timestamptz),
     Column("cancel_requested_at", Timestamptz),

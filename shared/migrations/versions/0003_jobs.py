@@ -23,7 +23,7 @@ def upgrade() -> None:
             failed bigint not null default 0,
             created_by text,
             created_at timestamptz not null default now(),
-            due_at timestamptz not null default now(),
+            due_at timestamptz default now(),
             started_at timestamptz,
             finished_at timestamptz,
             cancel_requested_at timestamptz,
