@@ -54,7 +54,7 @@ def run(environment: Mapping[str, str] = os.environ) -> int:
         gc.freeze()
         family.start("react", "work")
         open_things.callback(family.stop)
-        _serve(directory, settings, listener, family, stop)
+        _serve(directory, settings, listener, server, family, stop)
         print("stopping …", flush=True)
     return 0
 
@@ -139,6 +139,7 @@ def _serve(
     directory: DataDirectory,
     settings: Mapping[str, Settings],
     listener: socket.socket,
+    server: Server,
     family: Family,
     stop: threading.Event,
 ) -> None:
@@ -153,10 +154,24 @@ def _serve(
         open_things.callback(processes.start_metrics(first.metrics_port))
         threading.Thread(target=family.look_after, args=(stop,), name="family", daemon=True).start()
         threading.Thread(
+            target=_look_after_postgres, args=(server, stop), name="postgres", daemon=True
+        ).start()
+        threading.Thread(
             target=_announce_ready, args=(directory, first.port, stop), name="ready", daemon=True
         ).start()
         processes.serve(Gateway(applications), first, stop=stop, bound=listener)
         stop.set()
+
+
+def _look_after_postgres(server: Server, stop: threading.Event) -> None:
+    """Until ``stop``: a Postgres that died is started again; every pool finds its way back by itself."""
+    while not stop.wait(1.0):
+        try:
+            if server.revive():
+                print("Postgres ended and was started again", flush=True)
+        except CannotStart as problem:
+            print(f"Postgres ended: {problem}", flush=True)
+            stop.wait(5)
 
 
 def _announce_ready(directory: DataDirectory, port: int, stop: threading.Event) -> None:

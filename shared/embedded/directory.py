@@ -114,11 +114,12 @@ class DataDirectory:
             yield Server.given(given)
             return
         cluster = postgres.start(self.path / "postgres")
+        server = Server(cluster.url(), PREFIX, cluster)
         try:
-            yield Server(cluster.url(), PREFIX, cluster)
+            yield server
         finally:
-            if not cluster.adopted:
-                cluster.stop()
+            if server.cluster is not None and not server.cluster.adopted:
+                server.cluster.stop()
 
     def secrets(self, kinds: Sequence[type[Settings]], services: Sequence[str]) -> dict[str, str]:
         """The environment's secrets, made once and kept in ``secrets.env`` (mode 600): without them the sealed data
@@ -182,7 +183,7 @@ class DataDirectory:
             )
 
 
-@dataclass(frozen=True)
+@dataclass
 class Server:
     """A Postgres server and how the suite's databases are called on it."""
 
@@ -200,6 +201,16 @@ class Server:
 
     def database(self, name: str) -> str:
         return urlunsplit(urlsplit(self.url)._replace(path=f"/{self.prefix}_{name}"))
+
+    def revive(self) -> bool:
+        """Start the directory's Postgres again where it has died, on the port that everybody knows; whether it had.
+
+        Raises CannotStart.
+        """
+        if self.cluster is None or self.cluster.is_running():
+            return False
+        self.cluster = postgres.start(self.cluster.data, port=self.cluster.port)
+        return True
 
     def create_databases(self, names: Iterable[str]) -> None:
         """Make the databases that are missing; raises CannotStart where the server cannot be asked or refuses."""

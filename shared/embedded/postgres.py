@@ -52,6 +52,10 @@ class CannotStart(Exception):  # noqa: N818 - a message for whoever starts the s
     """Postgres cannot run here; the message says why and what would help."""
 
 
+class StillInUse(CannotStart):
+    """What a killed server left still holds the data or the port."""
+
+
 @dataclass(frozen=True)
 class Cluster:
     """A running Postgres. ``adopted``: it was running already."""
@@ -72,12 +76,13 @@ class Cluster:
                 break
             os.kill(self.pid, sent)
             deadline = time.monotonic() + patience
-            while time.monotonic() < deadline and self._is_running():
+            while time.monotonic() < deadline and self.is_running():
                 time.sleep(0.02)
-            if not self._is_running():
+            if not self.is_running():
                 break
 
-    def _is_running(self) -> bool:
+    def is_running(self) -> bool:
+        """Whether the server lives; one of our own that died is reaped."""
         if self.process is not None:
             return self.process.poll() is None
         return is_alive(self.pid)
@@ -95,7 +100,15 @@ def start(
     binaries = find(_major(data))
     if _major(data) is None:
         _initialise(data, binaries)
-    return _launch(data, binaries, _free_port(port), settings or {}, within)
+    deadline = time.monotonic() + within
+    while True:
+        try:
+            return _launch(data, binaries, _free_port(port), settings or {}, within)
+        except StillInUse:
+            # A server that was killed: its last processes still hold the data, and end by themselves.
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
 
 
 def find_running(data: Path) -> Cluster | None:
@@ -210,7 +223,9 @@ def _launch(data: Path, binaries: Binaries, port: int, settings: dict[str, str],
     deadline = time.monotonic() + within
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            raise CannotStart(f"Postgres did not start; the end of {log}:\n{_tail(log)}")
+            end = _tail(log)
+            trouble = StillInUse if "in use" in end else CannotStart
+            raise trouble(f"Postgres did not start; the end of {log}:\n{end}")
         try:
             psycopg.connect(cluster.url(), connect_timeout=2).close()
             return cluster
@@ -247,7 +262,7 @@ def _free_port(wanted: int | None) -> int:
         try:
             probe.bind(("127.0.0.1", wanted or 0))
         except OSError as error:
-            raise CannotStart(f"port {wanted} on 127.0.0.1 is taken") from error
+            raise StillInUse(f"port {wanted} on 127.0.0.1 is taken") from error
         return int(probe.getsockname()[1])
 
 
