@@ -12,8 +12,8 @@ from services.profile.api import (
     returns,
 )
 from services.profile.domain.api_keys import active
-from services.profile.import_tables import metadata
 from services.profile.jobs import JOBS, SCHEDULE
+from services.profile.tables import metadata
 from services.profile.verification import INVARIANTS, STATE
 from shared.service import Service
 
