@@ -7,7 +7,7 @@ the body → the route. All of it is plain ASGI.
 from typing import Any
 
 import anyio.to_thread
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse
@@ -117,7 +117,7 @@ def new_app(
     inner.include_router(_health(readiness))
     inner.include_router(_health(readiness, listed=True), prefix=prefix)
     inner.include_router(_documents(inner, prefix), prefix=prefix)
-    for router in service.routers:
+    for router in (*service.routers, *_everywhere()):
         inner.include_router(router, prefix=prefix)
     inner.operations = Operations(inner.routes, [prefix + path for path in service.public_paths])
 
@@ -133,6 +133,14 @@ def new_app(
             max_age=3600,
         )
     return ServiceApp(inner, app, keys, settings.threads)
+
+
+def _everywhere() -> tuple[APIRouter, ...]:
+    """What every service answers for the tables of shared/."""
+    from shared.jobs.api import router as jobs
+    from shared.messaging.parked_api import router as parked
+
+    return (jobs, parked)
 
 
 def _health(readiness: Readiness, *, listed: bool = False) -> Router:
