@@ -1,6 +1,9 @@
+"""python -m services.campaigns api | relay | react | work | migrate | job NAME | parked …"""
+
 import sys
 
 from services.campaigns.app import SERVICE
 from shared.commands import main
 
-sys.exit(main(SERVICE))
+if __name__ == "__main__":
+    sys.exit(main(SERVICE))

@@ -21,8 +21,8 @@ from sqlalchemy import text
 from services.campaigns import mail
 from services.campaigns.clients import ContactPoint, Neighbours, neighbours
 from services.campaigns.domain import deliveries, offers
+from services.campaigns.domain.deliveries import CASE_REPLY, SURVEY_INVITATION
 from services.campaigns.invariants import INVARIANTS
-from services.campaigns.reactions import CASE_REPLY, SURVEY_INVITATION
 from services.campaigns.rules import content
 from services.campaigns.settings import CampaignsSettings
 from shared.auth.client import CallRefused
@@ -105,7 +105,7 @@ def _write(context: Context, asked: Neighbours, lease: UUID, due: Sequence[Any])
             reachable = [each for each in group if each.delivery_id not in refused]
             values = _values(context, asked, campaign_id, reachable) if reachable else {}
         except (Unavailable, CallRefused) as error:
-            log.warning("messages_put_off", campaign=campaign_id, count=len(group), error=error.code)
+            log.warning("messages_put_off", campaign=campaign_id, count=len(group), error=str(error))
             with context.sessions.begin() as session:
                 deliveries.postpone(session, lease, [each.delivery_id for each in group], error.code, None)
             continue

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from sqlalchemy.orm import Session
 
 from services.campaigns.domain import deliveries, earning, offers, pauses
-from services.campaigns.domain.deliveries import Delivery
+from services.campaigns.domain.deliveries import CASE_REPLY, SURVEY_INVITATION, Delivery
 from services.campaigns.tables import customer
 from shared.customers import FOLLOWED, follows, lock_active
 from shared.events.feedback import (
@@ -19,9 +19,6 @@ from shared.events.feedback import (
 from shared.events.profile import PurchaseCancelled, PurchaseRecorded, PurchaseReturned
 from shared.events.scoring import TierChanged
 from shared.messaging.consumer import Consumer
-
-SURVEY_INVITATION = "survey_invitation"
-CASE_REPLY = "case_reply"
 
 
 def earn_points(session: Session, events: Sequence[PurchaseRecorded]) -> None:

@@ -21,6 +21,9 @@ from shared.events.campaigns import MessageSent, MessageSkipped
 from shared.ids import uuid7
 from shared.messaging.outbox import announce
 
+SURVEY_INVITATION = "survey_invitation"
+CASE_REPLY = "case_reply"
+
 # Long enough for a worker to ask two services and to get to its last message; each message renews it when its turn
 # comes, and one conversation with a mail server is at most four timeouts of ten seconds.
 LEASE = timedelta(seconds=120)
@@ -70,7 +73,7 @@ def claim(session: Session, limit: int) -> tuple[UUID, Sequence[Any]]:
 
 def refusals(session: Session, lease: UUID, valid: timedelta) -> Mapping[UUID, str]:
     """Which of the messages under ``lease`` must not go out, and why: ``paused`` (a promotion to a customer who is
-    left in peace), ``expired``, ``unknown_customer`` (erased or merged), ``channel_unavailable``."""
+    left in peace), ``expired``, ``erased``, ``channel_unavailable``."""
     return {
         row.delivery_id: row.reason
         for row in session.execute(_REFUSALS, {"lease": lease, "valid": valid})
@@ -236,7 +239,7 @@ _CLAIM = text("""
 
 _REFUSALS = text("""
     select d.delivery_id, case
-        when c.state <> 'active' then 'unknown_customer'
+        when c.state = 'erased' then 'erased'
         when d.created_at < clock_timestamp() - cast(:valid as interval) then 'expired'
         when d.channel <> 'email' then 'channel_unavailable'
         when d.purpose = 'marketing' and p.paused then 'paused'
