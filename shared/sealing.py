@@ -10,6 +10,7 @@ Sealed form: one version byte, 12 bytes of nonce, ciphertext with its 16-byte ta
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from cryptography.exceptions import InvalidTag
@@ -21,7 +22,6 @@ from sqlalchemy import (
     LargeBinary,
     Table,
     bindparam,
-    column,
     func,
     select,
     text,
@@ -35,7 +35,7 @@ from shared.database import Timestamptz, new_metadata
 from shared.errors import Gone
 
 _VERSION = b"\x01"
-_NONCE = 12
+_NONCE, _TAG = 12, 16
 
 metadata = new_metadata("shared")
 
@@ -82,7 +82,7 @@ def seal(session: Session, subject: str, place: str, plain: str) -> bytes:
 
 
 def seal_many(session: Session, texts: Sequence[tuple[str, str, str]]) -> list[bytes]:
-    """Seal ``(subject, place, text)`` of many subjects with at most three statements."""
+    """Seal ``(subject, place, text)`` of many subjects with at most two statements."""
     return seal_bytes_many(session, [(subject, place, plain.encode()) for subject, place, plain in texts])
 
 
@@ -176,55 +176,45 @@ def _keys(session: Session, subjects: Iterable[str], *, make: bool) -> Mapping[s
     """The data key of each subject; None for a destroyed one, absent for one that never had any."""
     opened = _opened(session)
     wanted = sorted(subject for subject in subjects if subject not in opened)
-    if not wanted:
-        return opened
-    _read(session, wanted, opened)
-    missing = [subject for subject in wanted if subject not in opened]
-    if make and missing:
-        _make(session, missing, opened)
-        # Whoever was quicker has committed by now: a second look sees their key.
-        _read(session, [subject for subject in missing if subject not in opened], opened)
+    if wanted and make:
+        _read_or_make(session, wanted, opened)
+        # Whoever made one meanwhile has committed by now: another snapshot sees it.
+        wanted = [subject for subject in wanted if subject not in opened]
+    if wanted:
+        _open(session, session.execute(_READ, {"subjects": wanted}), opened)
     return opened
 
 
-def _read(session: Session, subjects: Sequence[str], opened: dict[str, AESGCM | None]) -> None:
-    if not subjects:
-        return
-    keyring = _keyring(session)
-    stored = select(subject_key.c.subject, subject_key.c.key_id, subject_key.c.wrapped).where(
-        subject_key.c.subject == func.any(bindparam("subjects", subjects, type_=ARRAY(Text)))
+_READ = text(
+    "select subject, key_id, wrapped from shared.subject_key where subject = any(:subjects)"
+).bindparams(bindparam("subjects", type_=ARRAY(Text)))
+_READ_OR_MAKE = text(
+    """
+    with known as (select subject, key_id, wrapped from shared.subject_key where subject = any(:subjects)),
+    made as (
+        insert into shared.subject_key (subject, key_id, wrapped)
+        select subject, :key_id, wrapped from unnest(:subjects, :wrapped) as new (subject, wrapped)
+        where not exists (select from known where known.subject = new.subject)
+        order by subject
+        on conflict do nothing
+        returning subject, key_id, wrapped
     )
-    for subject, key_id, wrapped in session.execute(stored):
+    select * from known union all select * from made
+    """
+).bindparams(bindparam("subjects", type_=ARRAY(Text)), bindparam("wrapped", type_=ARRAY(BYTEA)))
+
+
+def _read_or_make(session: Session, subjects: list[str], opened: dict[str, AESGCM | None]) -> None:
+    keyring = _keyring(session)
+    wrapped = [keyring.wrap(os.urandom(32), subject) for subject in subjects]
+    values = {"subjects": subjects, "wrapped": wrapped, "key_id": keyring.current}
+    _open(session, session.execute(_READ_OR_MAKE, values), opened)
+
+
+def _open(session: Session, rows: Iterable[Any], opened: dict[str, AESGCM | None]) -> None:
+    keyring = _keyring(session)
+    for subject, key_id, wrapped in rows:
         opened[subject] = None if wrapped is None else AESGCM(keyring.unwrap(key_id, wrapped, subject))
-
-
-def _make(session: Session, subjects: Sequence[str], opened: dict[str, AESGCM | None]) -> None:
-    keyring = _keyring(session)
-    keys = {subject: os.urandom(32) for subject in subjects}
-    rows = (
-        func.unnest(
-            bindparam("names", list(keys), type_=ARRAY(Text)),
-            bindparam(
-                "keys", [keyring.wrap(key, subject) for subject, key in keys.items()], type_=ARRAY(BYTEA)
-            ),
-        )
-        .table_valued(column("subject", Text), column("wrapped", BYTEA))
-        .render_derived()
-    )
-    made = (
-        insert(subject_key)
-        .from_select(
-            ["subject", "key_id", "wrapped"],
-            select(rows.c.subject, bindparam("key_id", keyring.current, type_=Text), rows.c.wrapped).order_by(
-                rows.c.subject
-            ),
-            include_defaults=False,
-        )
-        .on_conflict_do_nothing()
-        .returning(subject_key.c.subject)
-    )
-    for subject in session.scalars(made):
-        opened[subject] = AESGCM(keys[subject])
 
 
 def _keyring(session: Session) -> Keyring:
@@ -245,7 +235,7 @@ def _encrypt(key: AESGCM, content: bytes, about: str) -> bytes:
 
 def _decrypt(key: AESGCM, sealed: bytes, about: str) -> bytes:
     sealed = bytes(sealed)
-    if sealed[:1] != _VERSION:
+    if sealed[:1] != _VERSION or len(sealed) < 1 + _NONCE + _TAG:
         raise SealBroken("not a sealed value")
     try:
         return key.decrypt(sealed[1 : 1 + _NONCE], sealed[1 + _NONCE :], about.encode())

@@ -5,7 +5,11 @@ import pytest
 
 @pytest.fixture
 def mug(shop):
-    return shop.client.post("/v1/items", json={"name": "Mug", "price": 1}).headers["location"].removeprefix("/shop")
+    return (
+        shop.client.post("/v1/items", json={"name": "Mug", "price": 1})
+        .headers["location"]
+        .removeprefix("/shop")
+    )
 
 
 def patch(shop, path, tag, price=2):
