@@ -11,8 +11,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet --require-hashes --no-deps
 
-# What a person says on make's command line reaches the suite: KAFKA, DATABASE_URL, REGULARS_PORT, REGULARS_DATA_DIR …
-export
+# What a person says on make's command line is in the environment of what it starts: KAFKA, DATABASE_URL, REGULARS_PORT …
 
 .PHONY: help
 help:  ## this list
@@ -92,7 +91,7 @@ $(BIN)/python:
 
 # Only what running needs: fewer packages, and their byte code is made at the first start, where it is used.
 $(VENV)/run.stamp: requirements-run.lock | $(BIN)/python
-	@[ -e $(VENV)/dev.stamp ] && [ ! requirements-run.lock -nt $(VENV)/dev.stamp ] || $(PIP) --no-compile -r requirements-run.lock
+	@$(PIP) --no-compile -r requirements-run.lock
 	@touch $@
 
 $(VENV)/dev.stamp: requirements.lock | $(BIN)/python
