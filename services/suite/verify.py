@@ -58,7 +58,10 @@ def _announced(engines: Mapping[str, Engine]) -> list[int]:
     last = []
     for engine in engines.values():
         with engine.connect() as connection:
-            last.append(connection.scalar(text("select last_value from shared.outbox_id_seq")) or 0)
+            last.append(
+                connection.scalar(text("select last_value - (not is_called)::int from shared.outbox_id_seq"))
+                or 0
+            )
     return last
 
 

@@ -57,7 +57,10 @@ class LowWater:
 
     def raise_if_safe(self, connection: Connection) -> None:
         if self._noted is None:
-            last = connection.exec_driver_sql("select last_value from shared.outbox_id_seq").scalar_one()
+            # A fresh sequence says 1 before it has given 1 to anybody.
+            last = connection.exec_driver_sql(
+                "select last_value - (not is_called)::int from shared.outbox_id_seq"
+            ).scalar_one()
             # A statement of its own, hence later than the one above.
             mine = connection.exec_driver_sql("select pg_current_xact_id()::text::bigint").scalar_one()
             self._noted = (last, mine)
