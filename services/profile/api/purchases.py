@@ -27,6 +27,7 @@ from services.profile.api.fields import (
 )
 from services.profile.api.returns import ReturnOut
 from services.profile.domain import customer_profiles, purchase_reading, purchases
+from services.profile.domain.purchase_rows import Recorded
 from services.profile.domain.purchases import Outcome
 from services.profile.rules.facts import LineFacts, PurchaseFacts
 from services.profile.rules.fingerprint import canonical
@@ -220,7 +221,7 @@ def _item(outcome: Outcome) -> BatchItemOut:
     return BatchItemOut(status=status, id=outcome.purchase_id, customer_id=outcome.customer_id)
 
 
-def _as_recorded(facts: PurchaseFacts, recorded: purchases.Recorded) -> str:
+def _as_recorded(facts: PurchaseFacts, recorded: Recorded) -> str:
     """A PurchaseOut of what was just told, without asking for it: this is the busiest route of the suite."""
     amounts = recorded.amounts
     reply: dict[str, Any] = {

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from services.profile.rules.facts import CustomerRef
+from services.profile.rules.facts import CustomerRef, PurchaseFacts, UnmatchedReturnFacts
 from shared.errors import Fault, Gone, Invalid, NotFound
 from shared.events.profile import CustomerRegistered, ExternalId
 from shared.ids import uuid7
@@ -111,20 +111,42 @@ def ensure_many(
     }
 
 
-def ensure_strangers(
-    session: Session, strangers: Iterable[tuple[CustomerRef, datetime]], now: datetime
-) -> dict[CustomerRef, UUID]:
-    """Make the customers that facts name and nobody knows; each became one with its earliest fact here."""
-    wanted = [
-        NewCustomer(ref.source, ref.external_id, min(occurred_at, now))
-        for ref, occurred_at in sorted(strangers, key=lambda stranger: stranger[1])
-        if ref.source is not None and ref.external_id is not None
-    ]
-    made = ensure_many(session, wanted, now) if wanted else {}
-    return {
-        CustomerRef(source=source, external_id=external_id): ensured.customer_id
-        for (source, external_id), ensured in made.items()
-    }
+class Candidate(Protocol):
+    """A purchase or return that may be recorded; ``customer_id`` is None as long as its customer is not known."""
+
+    customer_id: UUID | None
+
+    @property
+    def facts(self) -> PurchaseFacts | UnmatchedReturnFacts: ...
+
+
+def ensure_strangers(session: Session, candidates: Sequence[Candidate], now: datetime) -> None:
+    """Make the customers whom nobody knows yet; each became one with the earliest fact told of it here."""
+    unknown = [(ref, one) for one in candidates if one.customer_id is None and (ref := one.facts.customer)]
+    if not unknown:
+        return
+    unknown.sort(key=lambda found: found[1].facts.occurred_at)
+    made = ensure_many(
+        session,
+        [
+            NewCustomer(ref.source, ref.external_id, min(one.facts.occurred_at, now))
+            for ref, one in unknown
+            if ref.source is not None and ref.external_id is not None
+        ],
+        now,
+    )
+    for ref, one in unknown:
+        ensured = made.get((ref.source or "", ref.external_id or ""))
+        one.customer_id = ensured.customer_id if ensured else None
+
+
+def resolve_late(session: Session, candidates: Sequence[Candidate]) -> None:
+    """Look again for customers who were unknown: whoever recorded the fact in the meantime made them."""
+    unknown = [(ref, one) for one in candidates if one.customer_id is None and (ref := one.facts.customer)]
+    owners = resolve_many(session, (ref for ref, _ in unknown)) if unknown else {}
+    for ref, one in unknown:
+        if found := owners.get(ref):
+            one.customer_id = found[0]
 
 
 def _create(session: Session, unknown: Sequence[NewCustomer], now: datetime) -> dict[ExternalName, UUID]:

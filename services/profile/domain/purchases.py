@@ -8,33 +8,21 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from services.profile.domain import accounting, customers, pricing
+from services.profile.domain import accounting, customers, pricing, purchase_rows
+from services.profile.domain.purchase_rows import COLUMNS, FACTS, SELECTED, Recorded
 from services.profile.rules.amounts import Amounts, Unpriceable, price
 from services.profile.rules.facts import CustomerRef, PurchaseFacts
-from services.profile.rules.fingerprint import canonical, fingerprint
+from services.profile.rules.fingerprint import fingerprint
 from shared import money
-from shared.errors import Conflict, Refusal
-from shared.events.profile import PurchaseRecorded
+from shared.errors import Conflict, Invalid, Refusal
 from shared.ids import uuid7
-from shared.messaging.outbox import announce
-
-
-class Recorded(NamedTuple):
-    """A purchase just recorded, as the database has it."""
-
-    purchase_id: UUID
-    customer_id: UUID | None
-    recorded_at: datetime
-    historical: bool
-    amounts: Amounts
-    lines: list[dict[str, Any]]
+from shared.messaging.outbox import LARGEST, announce
 
 
 class Outcome(NamedTuple):
@@ -46,16 +34,6 @@ class Outcome(NamedTuple):
     problem: Refusal | None = None
     recorded: Recorded | None = None
 
-
-# The columns that a report of a purchase fills, as one JSON object per purchase: one parameter of one type, whatever
-# is absent, so that the statement stays prepared.
-_FACTS = """(purchase_id uuid, source text, external_id text, occurred_at timestamptz, currency text,
-    exchange_rate numeric, channel text, store text, staff_id text, tender text, campaign_id text, coupon_codes text[],
-    total_minor bigint, accounting_total_minor bigint, fingerprint bytea, customer_id uuid, customer_source text,
-    customer_external_id text, historical boolean, lines json)"""
-_COLUMNS = """purchase_id, source, external_id, occurred_at, currency, exchange_rate, channel, store, staff_id, tender,
-    campaign_id, coupon_codes, total_minor, accounting_total_minor, fingerprint"""
-_SELECTED = ", ".join(f"f.{name.strip()}" for name in _COLUMNS.split(","))
 
 _KNOWN = {
     "by_name": """select c.customer_id from f
@@ -71,11 +49,11 @@ _KNOWN = {
 # written: then the careful way finds out which.
 _RECORD_ONE = {
     way: f"""
-    with f as materialized (select * from json_to_record(%(facts)s::json) as f {_FACTS}),
+    with f as materialized (select * from json_to_record(%(facts)s::json) as f {FACTS}),
     known as materialized ({known}),
     recorded as (
-        insert into purchase ({_COLUMNS}, customer_id, recorded_customer_id, recorded_at, historical)
-        select {_SELECTED}, known.customer_id, known.customer_id, now(),
+        insert into purchase ({COLUMNS}, customer_id, recorded_customer_id, recorded_at, historical)
+        select {SELECTED}, known.customer_id, known.customer_id, now(),
             now() - f.occurred_at > make_interval(days => %(window)s::int)
         from f cross join known join accounting a on a.currency = f.currency
         where f.occurred_at <= now() + %(ahead)s::interval
@@ -96,30 +74,16 @@ _RECORD_ONE = {
 
 _RECORD_MANY = text(
     f"""
-    insert into purchase ({_COLUMNS}, customer_id, recorded_customer_id, recorded_at, historical)
-    select {_SELECTED}, f.customer_id, f.customer_id, cast(:now as timestamptz), f.historical
-    from json_to_recordset(cast(:facts as json)) as f {_FACTS}
+    insert into purchase ({COLUMNS}, customer_id, recorded_customer_id, recorded_at, historical)
+    select {SELECTED}, f.customer_id, f.customer_id, cast(:now as timestamptz), f.historical
+    from json_to_recordset(cast(:facts as json)) as f {FACTS}
     order by f.source, f.external_id
     on conflict (source, external_id) do nothing
     returning purchase_id
     """
 )
-_COPY_LINES = """copy purchase_line (purchase_id, line, sku, description, brand, category, quantity, unit_price,
-    discount_minor, amount_minor, accounting_amount_minor, unit_cost_minor) from stdin (format binary)"""
-_LINE_TYPES = [
-    "uuid",
-    "int4",
-    "text",
-    "text",
-    "text",
-    "text",
-    "int4",
-    "numeric",
-    "int8",
-    "int8",
-    "int8",
-    "int8",
-]
+# A line takes at most 3.5 KB of its event (the longest names, four bytes a character), an event 900 KB.
+_SURELY_ANNOUNCEABLE = 250
 
 _EXISTING = text(
     """
@@ -180,8 +144,8 @@ def _record_at_once(session: Session, facts: PurchaseFacts) -> Recorded | None:
     ref = facts.customer
     way = "anonymous" if ref is None else "by_id" if ref.customer_id is not None else "by_name"
     purchase_id = uuid7()
-    lines = _lines(facts, amounts)
-    row = _row(purchase_id, facts, amounts, fingerprint(facts), ref and ref.customer_id)
+    lines = purchase_rows.lines(facts, amounts)
+    row = purchase_rows.row(purchase_id, facts, amounts, fingerprint(facts), ref and ref.customer_id)
     if ref is not None:
         row["customer_source"], row["customer_external_id"] = ref.source, ref.external_id
     row["lines"] = lines
@@ -200,7 +164,7 @@ def _record_at_once(session: Session, facts: PurchaseFacts) -> Recorded | None:
     if found is None:
         return None
     recorded = Recorded(purchase_id, found.customer_id, found.recorded_at, found.historical, amounts, lines)
-    announce(session, _event(facts, recorded))
+    announce(session, purchase_rows.event(facts, recorded))
     return recorded
 
 
@@ -233,6 +197,10 @@ def _prepare(
         exchange_rate=pricing.settle_rate(facts.currency, facts.exchange_rate, accounting_currency)
     )
     amounts = pricing.priced(facts, accounting_currency)
+    if len(facts.lines) > _SURELY_ANNOUNCEABLE:
+        stand_in = Recorded(uuid7(), uuid7(), now, False, amounts, purchase_rows.lines(facts, amounts))
+        if len(purchase_rows.event(facts, stand_in).model_dump_json().encode()) > LARGEST:
+            raise Invalid("event_too_large", f"a purchase must fit into an event of {LARGEST // 1000} KB")
     customer_id = None
     if facts.customer is not None:
         customer_id = customers.owner_of(facts.customer, owners, create=facts.create_customer)
@@ -253,6 +221,7 @@ def _record_round(
             },
         )
     }
+    customers.resolve_late(session, [one for one in candidates if one.name in existing])
     new: dict[tuple[str, str], _Candidate] = {}
     again = []
     for one in candidates:
@@ -273,15 +242,7 @@ def _record_new(
     session: Session, new: Sequence[_Candidate], outcomes: dict[int, Outcome], now: datetime
 ) -> list[_Candidate]:
     """Record purchases of different names; returns those that somebody else recorded in this moment."""
-    strangers = [
-        (ref, one.facts.occurred_at)
-        for one in new
-        if one.customer_id is None and (ref := one.facts.customer) is not None
-    ]
-    made = customers.ensure_strangers(session, strangers, now)
-    for one in new:
-        if one.customer_id is None and one.facts.customer is not None:
-            one.customer_id = made.get(one.facts.customer)
+    customers.ensure_strangers(session, new, now)
     active = customers.lock_many(session, (one.customer_id for one in new if one.customer_id is not None))
     by_id = {}
     for one in new:
@@ -294,14 +255,15 @@ def _record_new(
 
     rows = []
     for purchase_id, one in by_id.items():
-        row = _row(purchase_id, one.facts, one.amounts, one.fingerprint, one.customer_id)
+        row = purchase_rows.row(purchase_id, one.facts, one.amounts, one.fingerprint, one.customer_id)
         row["historical"] = customers.is_historical(session, one.facts.occurred_at, now)
         rows.append(row)
     inserted = set(session.scalars(_RECORD_MANY, {"facts": json.dumps(rows), "now": now}))
     lines = {
-        purchase_id: _lines(by_id[purchase_id].facts, by_id[purchase_id].amounts) for purchase_id in inserted
+        purchase_id: purchase_rows.lines(by_id[purchase_id].facts, by_id[purchase_id].amounts)
+        for purchase_id in inserted
     }
-    _copy_lines(session, lines)
+    purchase_rows.copy_lines(session, lines)
 
     events = []
     for purchase_id, one in by_id.items():
@@ -311,83 +273,6 @@ def _record_new(
                 purchase_id, one.customer_id, now, historical, one.amounts, lines[purchase_id]
             )
             outcomes[one.position] = Outcome("recorded", purchase_id, one.customer_id, recorded=recorded)
-            events.append(_event(one.facts, recorded))
+            events.append(purchase_rows.event(one.facts, recorded))
     announce(session, *events)
     return [one for purchase_id, one in by_id.items() if purchase_id not in inserted]
-
-
-def _row(
-    purchase_id: UUID, facts: PurchaseFacts, amounts: Amounts, print_: bytes, customer_id: UUID | None
-) -> dict[str, Any]:
-    """A purchase as the statements read it (``_FACTS``)."""
-    return {
-        "purchase_id": str(purchase_id),
-        "source": facts.source,
-        "external_id": facts.external_id,
-        "occurred_at": facts.occurred_at.isoformat(),
-        "currency": facts.currency,
-        "exchange_rate": None if facts.exchange_rate is None else canonical(facts.exchange_rate),
-        "channel": facts.channel,
-        "store": facts.store,
-        "staff_id": facts.staff_id,
-        "tender": facts.tender,
-        "campaign_id": facts.campaign_id,
-        "coupon_codes": facts.coupon_codes,
-        "total_minor": amounts.total,
-        "accounting_total_minor": amounts.accounting_total,
-        "fingerprint": "\\x" + print_.hex(),
-        "customer_id": None if customer_id is None else str(customer_id),
-    }
-
-
-def _lines(facts: PurchaseFacts, amounts: Amounts) -> list[dict[str, Any]]:
-    return [
-        {
-            "line": number,
-            "sku": line.sku,
-            "description": line.description,
-            "brand": line.brand,
-            "category": line.category,
-            "quantity": line.quantity,
-            "unit_price": canonical(line.unit_price),
-            "discount_minor": line.discount_minor,
-            "amount_minor": amount,
-            "accounting_amount_minor": accounting_amount,
-            "unit_cost_minor": line.unit_cost_minor,
-        }
-        for number, (line, amount, accounting_amount) in enumerate(
-            zip(facts.lines, amounts.lines, amounts.accounting_lines, strict=True), 1
-        )
-    ]
-
-
-def _copy_lines(session: Session, lines: dict[UUID, list[dict[str, Any]]]) -> None:
-    """COPY, because lines are most of what an import writes (facts: 341k rows/s against 71-134k by unnest)."""
-    connection: Any = session.connection().connection.driver_connection
-    with connection.cursor() as cursor, cursor.copy(_COPY_LINES) as copy:
-        copy.set_types(_LINE_TYPES)
-        for purchase_id, bought in lines.items():
-            for line in bought:
-                copy.write_row((purchase_id, *(line | {"unit_price": Decimal(line["unit_price"])}).values()))
-
-
-def _event(facts: PurchaseFacts, recorded: Recorded) -> PurchaseRecorded:
-    return PurchaseRecorded(
-        customer_id=recorded.customer_id,
-        source=facts.source,
-        external_id=facts.external_id,
-        occurred_at=facts.occurred_at,
-        recorded_at=recorded.recorded_at,
-        historical=recorded.historical,
-        currency=facts.currency,
-        exchange_rate=None if facts.exchange_rate is None else canonical(facts.exchange_rate),
-        purchase_id=recorded.purchase_id,
-        channel=facts.channel,
-        store=facts.store,
-        staff_id=facts.staff_id,
-        total_minor=recorded.amounts.total,
-        accounting_total_minor=recorded.amounts.accounting_total,
-        coupon_codes=facts.coupon_codes,
-        campaign_id=facts.campaign_id,
-        lines=recorded.lines,  # parsed by the event, which leaves the descriptions out
-    )

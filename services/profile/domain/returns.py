@@ -202,6 +202,7 @@ def _record_round(
     existing = {
         (row.source, row.external_id): row for row in _existing(session, [one.name for one in candidates])
     }
+    customers.resolve_late(session, [one for one in candidates if one.name in existing])
     new: dict[tuple[str, str], _Candidate] = {}
     again = []
     for one in candidates:
@@ -221,15 +222,7 @@ def _record_round(
 def _record_new(
     session: Session, new: Sequence[_Candidate], outcomes: dict[int, ReturnOutcome], now: datetime
 ) -> list[_Candidate]:
-    strangers = [
-        (ref, one.facts.occurred_at)
-        for one in new
-        if one.customer_id is None and (ref := one.facts.customer) is not None
-    ]
-    made = customers.ensure_strangers(session, strangers, now)
-    for one in new:
-        if one.customer_id is None and one.facts.customer is not None:
-            one.customer_id = made.get(one.facts.customer)
+    customers.ensure_strangers(session, new, now)
     active = customers.lock_many(session, (one.customer_id for one in new if one.customer_id is not None))
     by_id: dict[UUID, _Candidate] = {}
     for one in new:
