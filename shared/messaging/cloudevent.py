@@ -10,6 +10,8 @@ from pydantic_core import from_json
 from shared.events.envelope import Event
 from shared.messaging.bus import Record
 
+LONGEST_NAME = 400  # characters of a key or a type
+
 
 class Unreadable(Exception):  # noqa: N818 - a property of the record
     """A record that is no event of ours: its key, type or sequence cannot be told."""
@@ -65,7 +67,7 @@ def read(record: Record) -> Received:
     if not isinstance(envelope, dict):
         raise Unreadable("not a JSON object")
     kind, sequence = envelope.get("type"), envelope.get("sequence")
-    if not isinstance(kind, str) or not kind:
+    if not isinstance(kind, str) or not _is_name(kind):
         raise Unreadable("no type")
     # isdecimal would let digits of other scripts through
     if not isinstance(sequence, str) or not (sequence.isascii() and sequence.isdigit()) or len(sequence) > 20:
@@ -73,9 +75,14 @@ def read(record: Record) -> Received:
     number = int(sequence)
     if not 0 < number < 2**63:
         raise Unreadable("a sequence out of range")
-    if not record.key or envelope.get("partitionkey", record.key) != record.key:
+    if not _is_name(record.key) or envelope.get("partitionkey", record.key) != record.key:
         raise Unreadable("no key, or another one than the envelope's")
     return Received(record.topic, record.key, number, kind, envelope, record)
+
+
+def _is_name(name: str) -> bool:
+    """What a text column and its index can hold, and nothing that only somebody hostile would send."""
+    return 0 < len(name) <= LONGEST_NAME and "\0" not in name
 
 
 def parse(received: Received, kind: type[Event]) -> Event:

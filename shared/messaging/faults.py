@@ -9,7 +9,8 @@ from sqlalchemy.exc import DBAPIError
 
 from shared.errors import Refusal
 
-_ROOT = Path(__file__).resolve().parents[2]
+_HERE = Path(__file__).resolve().parent
+_ROOT = _HERE.parents[1]
 
 
 def describe(error: BaseException) -> str:
@@ -36,6 +37,6 @@ def _place(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     for frame in reversed(frames):
         path = Path(frame.filename)
-        if path.is_relative_to(_ROOT) and ".venv" not in path.parts and "messaging" not in path.parts:
+        if path.is_relative_to(_ROOT) and ".venv" not in path.parts and path.parent != _HERE:
             return f"{path.relative_to(_ROOT)}:{frame.lineno}"
     return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "an unknown place"

@@ -77,6 +77,8 @@ def announce(session: Session, *events: Event) -> None:
 
     Events of one key keep the order in which they were announced. Raises Invalid ``event_too_large`` past 900 KB.
     """
+    if not session.in_transaction():
+        session.begin()  # so that a rollback, even one before the first statement, takes the events back
     buffer = session.info.setdefault(_BUFFER, [])
     for event in events:
         data = event.model_dump_json()
@@ -123,19 +125,14 @@ def _remember(session: Session, transaction: SessionTransaction) -> None:
 
 
 def _forget(session: Session, transaction: SessionTransaction) -> None:
-    """after_soft_rollback: a savepoint takes back what was announced in it, a transaction all of it."""
-    buffer = session.info.get(_BUFFER)
-    if not buffer:
-        return
-    marks: dict[SessionTransaction, int] = session.info.get(_MARKS, {})
-    del buffer[marks.get(transaction, 0) if transaction.nested else 0 :]
+    """after_soft_rollback: a savepoint takes back what was announced in it. (It has ended by now: see below.)"""
+    if transaction.nested and (buffer := session.info.get(_BUFFER)):
+        del buffer[session.info.get(_MARKS, {}).get(transaction, 0) :]
 
 
 def _close(session: Session, transaction: SessionTransaction) -> None:
-    """after_transaction_end: nothing outlives its transaction."""
-    if transaction.nested:
-        session.info.get(_MARKS, {}).pop(transaction, None)
-    elif transaction.parent is None:
+    """after_transaction_end: nothing outlives the transaction, however it ended."""
+    if transaction.parent is None:
         session.info.pop(_BUFFER, None)
         session.info.pop(_MARKS, None)
 

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from shared.ids import uuid7
 from shared.messaging import watermarks
 from shared.messaging.bus import Record
-from shared.messaging.cloudevent import Received, read
+from shared.messaging.cloudevent import LONGEST_NAME, Received, read
 from shared.messaging.reacting import Consumer, react
 from shared.messaging.watermarks import Stream
 
@@ -57,7 +57,7 @@ class Queue:
 
     def behind(self, event: Received, *, closes_gap: bool = False) -> None:
         """``closes_gap``: the event that a gap waited for, so the queue is due at once."""
-        self._add(event, "behind", next_try_in=0 if closes_gap else None)
+        self._add(event, "behind", next_try_in=0.0 if closes_gap else None)
         self.closes_gaps |= closes_gap
 
     def failed(self, event: Received, error: str, retry_after: tuple[timedelta, ...]) -> None:
@@ -70,11 +70,11 @@ class Queue:
         self._add(event, "failed", error=error, attempts=1, next_try_in=wait, dead=wait is None)
 
     def unreadable(self, record: Record, error: str) -> None:
-        digest = hashlib.sha256(record.key.encode() + b"\0" + record.value).digest()
+        """Kept under as much of its own key as can be shown."""
+        digest = hashlib.sha256(record.key.encode(errors="replace") + b"\0" + record.value).digest()
+        key = record.key[:LONGEST_NAME].replace("\0", "�")
         self._entries.append(
-            _Entry(
-                record.topic, record.key, None, None, record, "unreadable", error, dead=True, digest=digest
-            )
+            _Entry(record.topic, key, None, None, record, "unreadable", error, dead=True, digest=digest)
         )
 
     def _add(self, event: Received, reason: str, **more: Any) -> None:
@@ -119,7 +119,7 @@ class Queue:
             ),
             {
                 "consumer": consumer,
-                "ids": [uuid7() for _ in self._entries],
+                "ids": sorted(uuid7() for _ in self._entries),
                 "topics": [entry.topic for entry in self._entries],
                 "keys": [entry.key for entry in self._entries],
                 "sequences": [entry.sequence for entry in self._entries],

@@ -6,6 +6,7 @@ from datetime import timedelta
 from functools import cached_property
 from typing import Any, NamedTuple
 
+import psycopg
 from sqlalchemy import exc
 from sqlalchemy.orm import Session
 
@@ -66,9 +67,13 @@ class Reacted(NamedTuple):
 
 def is_the_databases(error: BaseException) -> bool:
     """Whether to blame the database (away, deadlock, timeout, full pool) and not the event: to be tried as it is."""
-    return isinstance(error, (exc.OperationalError, exc.InterfaceError, exc.TimeoutError)) or (
-        isinstance(error, exc.DBAPIError) and error.connection_invalidated
-    )
+    if isinstance(error, (exc.InterfaceError, exc.TimeoutError)):
+        return True
+    if not isinstance(error, exc.DBAPIError):
+        return False
+    # Class 54, a limit of the program exceeded (an index entry too long), will be exceeded the next time, too.
+    limit = isinstance(error.orig, psycopg.Error) and (error.orig.sqlstate or "").startswith("54")
+    return error.connection_invalidated or (isinstance(error, exc.OperationalError) and not limit)
 
 
 def react(session: Session, consumer: Consumer, events: Sequence[Received]) -> Reacted:

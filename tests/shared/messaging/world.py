@@ -26,6 +26,7 @@ class Happened(Event):
 
     subject: str
     number: int
+    words: str = ""
 
     @property
     def key(self) -> str:
