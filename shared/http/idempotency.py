@@ -11,11 +11,12 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from datetime import timedelta
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from fastapi import Depends, Header, Request
 from pydantic import BaseModel, TypeAdapter
+from pydantic_core import from_json
 from sqlalchemy import delete, func, or_, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
@@ -154,39 +155,49 @@ def _opened(request: _Identity, status: int, sealed: bytes) -> Response:
     return reply
 
 
-_Key = Header(
-    alias="Idempotency-Key",
-    description="Any text of up to 255 characters, new for every effect: the same key again gives the first answer again.",
-    min_length=1,
-    max_length=255,
-    pattern=r"^[\x21-\x7e]+$",
-    examples=["3f0c6d1e-6a43-4f0e-9b0e-2f1d7a1d4c55"],
-)
+_FORM: dict[str, Any] = {
+    "alias": "Idempotency-Key",
+    "description": "Any text of up to 255 characters, new for every effect; sent again, it gives the first answer again.",
+    "min_length": 1,
+    "max_length": 255,
+    "pattern": r"^[\x21-\x7e]+$",
+}
+# Where it is only welcome it stands in the operation's description: a parameter of every creating operation would be
+# filled in by generated clients and test tools, which then send one key with different bodies.
+_Welcome = Annotated[str | None, Header(include_in_schema=False, **_FORM)]
+_Needed = Annotated[str | None, Header(**_FORM)]
 
 
-async def once(request: Request, session: Transaction, key: Annotated[str | None, _Key] = None) -> Repeatable:
+async def once(request: Request, session: Transaction, key: _Welcome = None) -> Repeatable:
     exchange = exchange_of(request)
     if key is None or exchange.caller is None:
-        return Repeatable(session, exchange, None, None)
-    try:
-        body = json.dumps(await request.json(), sort_keys=True, separators=(",", ":")).encode()
-    except (ValueError, UnicodeError):
-        body = await request.body()
-    asked = f"{request.url.path}?{request.url.query}\n".encode() + hashlib.sha256(body).digest()
+        return Repeatable(session, exchange, None)
+    asked = (
+        f"{request.url.path}?{request.url.query}\n".encode()
+        + hashlib.sha256(await _meaning(request)).digest()
+    )
     operation = f"{request.method} {exchange.template}"
     secret = request.app.state.settings.key_pepper.encode()
-    identity = _Identity(secret, exchange.caller.credential_id, operation, key, asked)
-    return Repeatable(session, exchange, key, identity)
+    return Repeatable(
+        session, exchange, _Identity(secret, exchange.caller.credential_id, operation, key, asked)
+    )
 
 
-async def required_once(
-    request: Request, session: Transaction, key: Annotated[str | None, _Key] = None
-) -> Repeatable:
+async def required_once(request: Request, session: Transaction, key: _Needed = None) -> Repeatable:
     if key is None:
         raise BadRequest(
             "idempotency_key_required", "send an Idempotency-Key: this must not happen twice by mistake"
         )
     return await once(request, session, key)
+
+
+async def _meaning(request: Request) -> bytes:
+    """The body; for JSON without what does not matter: spaces and the order of fields."""
+    body = await request.body()
+    try:
+        return json.dumps(from_json(body), sort_keys=True, separators=(",", ":")).encode()
+    except ValueError:
+        return body
 
 
 Once = Annotated[Repeatable, Depends(once)]

@@ -103,6 +103,20 @@ def test_a_case_is_resolved_once_and_can_be_opened_again(world, case):
     assert world.client.post(f"{url}/reopen").json()["code"] == "case_not_resolved"
 
 
+def test_resolving_again_with_the_same_key_gives_the_first_answer(world, case):
+    url, key = f"/v1/cases/{case['id']}/resolve", {"Idempotency-Key": "once"}
+    first, second = (world.client.post(url, headers=key) for _ in range(2))
+    assert first.status_code == second.status_code == 200
+    assert first.json() == second.json()
+    assert second.headers["Idempotent-Replayed"] == "true"
+
+
+@pytest.mark.parametrize("moment", ["0.5", "2026-11-20T10:00:00", "tomorrow"])
+def test_a_moment_is_told_with_its_offset(world, moment):
+    reply = world.client.get("/v1/cases", params={"first_response_due_at_lt": moment})
+    assert reply.status_code == 422
+
+
 def test_who_resolves_may_insist_that_nobody_wrote_meanwhile(world, case):
     url = f"/v1/cases/{case['id']}"
     version = world.client.get(url).headers["ETag"]

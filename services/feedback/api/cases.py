@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from sqlalchemy import Row
 from sqlalchemy.orm import Session
 
+from services.feedback.api.fields import When
 from services.feedback.domain import cases, customers
 from shared.http.dependencies import Caller_, Now, Transaction
 from shared.http.idempotency import Once
@@ -106,7 +107,7 @@ def list_cases(
     customer_id: UUID | None = None,
     state: Annotated[list[Literal["open", "resolved"]] | None, Query(description="repeat for OR")] = None,
     first_response_due_at_lt: Annotated[
-        datetime | None,
+        When | None,
         Query(description="only those without a first response that are due before this moment"),
     ] = None,
 ) -> Any:

@@ -17,7 +17,10 @@ Ids = Annotated[list[UUID], Field(min_length=1, max_length=1_000)]
 
 
 class InvitationIds(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"invitation_ids": ["0192b3c4-0000-7000-8000-000000000001"]}]},
+    )
 
     invitation_ids: Ids
 
@@ -33,7 +36,10 @@ class InvitationLinks(BaseModel):
 
 
 class MessageIds(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"message_ids": ["0192b3c4-0000-7000-8000-000000000001"]}]},
+    )
 
     message_ids: Ids
 

@@ -46,13 +46,18 @@ class SurveyIn(BaseModel):
     trigger: Literal["purchase"] = "purchase"
     titles: Titles = Titles()
     throttle_days: int = Field(
-        default=90, ge=0, le=3_650, description="a customer is asked at most once in these days"
+        strict=True, default=90, ge=0, le=3_650, description="a customer is asked at most once in these days"
     )
     delay_minutes: int = Field(
-        default=0, ge=0, le=129_600, description="from the purchase's recording to the question"
+        strict=True, default=0, ge=0, le=129_600, description="from the purchase's recording to the question"
     )
-    answer_days: int = Field(default=30, ge=1, le=365, description="how long the link is open")
+    answer_days: int = Field(strict=True, default=30, ge=1, le=365, description="how long the link is open")
     state: Literal["active", "paused"] = "active"
+
+
+def _no_default(schema: dict[str, Any]) -> None:
+    """A field that is left out of a change stays as it is, whatever a new survey would begin with."""
+    schema.pop("default", None)
 
 
 class SurveyChange(BaseModel):
@@ -60,12 +65,12 @@ class SurveyChange(BaseModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"state": "paused"}]})
 
-    name: Name = ""
-    titles: Titles = Titles()
-    throttle_days: int = Field(default=90, ge=0, le=3_650)
-    delay_minutes: int = Field(default=0, ge=0, le=129_600)
-    answer_days: int = Field(default=30, ge=1, le=365)
-    state: Literal["active", "paused"] = "active"
+    name: Name = Field(default="", json_schema_extra=_no_default)
+    titles: Titles = Field(default=Titles(), json_schema_extra=_no_default)
+    throttle_days: int = Field(strict=True, default=90, ge=0, le=3_650, json_schema_extra=_no_default)
+    delay_minutes: int = Field(strict=True, default=0, ge=0, le=129_600, json_schema_extra=_no_default)
+    answer_days: int = Field(strict=True, default=30, ge=1, le=365, json_schema_extra=_no_default)
+    state: Literal["active", "paused"] = Field(default="active", json_schema_extra=_no_default)
 
 
 class SurveyOut(BaseModel):
@@ -94,7 +99,7 @@ class ResultsOut(BaseModel):
     promoters: int
     passives: int
     detractors: int
-    interval_95: tuple[float, float] | None
+    interval_95: Annotated[list[float], Field(min_length=2, max_length=2)] | None
     invitations: int
     response_rate: float | None
 
@@ -153,7 +158,7 @@ def get_survey_results(survey_id: UUID, session: Transaction) -> Any:
         promoters=results.promoters,
         passives=results.passives,
         detractors=results.detractors,
-        interval_95=results.interval_95,
+        interval_95=None if results.interval_95 is None else list(results.interval_95),
         invitations=outcome.invitations,
         response_rate=outcome.response_rate,
     )
