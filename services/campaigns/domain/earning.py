@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import TypeVar, cast
 from uuid import UUID
 
+from pydantic_core import to_json
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
@@ -289,8 +290,7 @@ def _tiers_before(session: Session, events: Sequence[PurchaseRecorded]) -> Seque
 def _save(session: Session, purchases: Sequence[Purchase]) -> None:
     if not purchases:
         return
-    columns = {name: [getattr(each, name) for each in purchases] for name in _COLUMNS}
-    session.execute(_SAVE, columns)
+    session.execute(_SAVE, {"purchases": to_json(purchases).decode()})
 
 
 _COLUMNS = {
@@ -312,9 +312,11 @@ _LOAD = text(f"select {', '.join(_COLUMNS)} from purchase where purchase_id = an
 
 _OWNERS = text("select purchase_id, customer_id from purchase where purchase_id = any(cast(:ids as uuid[]))")
 
+# One JSON value: twelve arrays of a thousand cost Python three times as much (measured).
 _SAVE = text(f"""
     insert into purchase ({", ".join(_COLUMNS)})
-    select * from unnest({", ".join(f"cast(:{name} as {kind}[])" for name, kind in _COLUMNS.items())})
+    select * from json_to_recordset(cast(:purchases as json))
+        as each ({", ".join(f"{name} {kind}" for name, kind in _COLUMNS.items())})
     on conflict (purchase_id) do update set
         {", ".join(f"{name} = excluded.{name}" for name in _COLUMNS if name != "purchase_id")}
 """)

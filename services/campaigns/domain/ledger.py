@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
+from pydantic_core import to_json
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
@@ -58,21 +59,23 @@ def book(session: Session, movements: Sequence[Movement]) -> dict[UUID, int]:
     for each in movements:
         balance[each.customer_id] += each.points
         after.append(balance[each.customer_id])
-    session.execute(
-        _BOOK,
+    rows = [
         {
-            "movements": [each.movement_id for each in movements],
-            "causes": [each.cause for each in movements],
-            "kinds": [each.kind for each in movements],
-            "customers": [each.customer_id for each in movements],
-            "points": [each.points for each in movements],
-            "after": after,
-            "sources": [each.source for each in movements],
-            "reasons": [each.reason for each in movements],
-            "historical": [each.historical for each in movements],
-            "effective": [each.effective_at for each in movements],
-        },
-    )
+            "movement_id": each.movement_id,
+            "cause": each.cause,
+            "kind": each.kind,
+            "customer_id": each.customer_id,
+            "points": each.points,
+            "balance_after": reached,
+            "source": each.source,
+            "reason": each.reason,
+            "historical": each.historical,
+            "effective_at": each.effective_at,
+            "number": number,
+        }
+        for number, (each, reached) in enumerate(zip(movements, after, strict=True))
+    ]
+    session.execute(_BOOK, {"movements": to_json(rows).decode()})
     announce(session, *map(_event, movements, after))
     return balance
 
@@ -101,13 +104,9 @@ _BALANCES = text(
 
 _BOOK = text("""
     with booked as (
-        select * from unnest(
-            cast(:movements as uuid[]), cast(:causes as text[]), cast(:kinds as text[]), cast(:customers as uuid[]),
-            cast(:points as bigint[]), cast(:after as bigint[]), cast(:sources as text[]), cast(:reasons as text[]),
-            cast(:historical as boolean[]), cast(:effective as timestamptz[])
-        ) with ordinality as each (
-            movement_id, cause, kind, customer_id, points, balance_after, source, reason, historical, effective_at,
-            number)
+        select * from json_to_recordset(cast(:movements as json)) as each (
+            movement_id uuid, cause text, kind text, customer_id uuid, points bigint, balance_after bigint,
+            source text, reason text, historical boolean, effective_at timestamptz, number integer)
     ), moved as (
         insert into movement
             (movement_id, cause, kind, customer_id, balance_after, source, reason, historical, effective_at)
