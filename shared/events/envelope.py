@@ -23,7 +23,7 @@ class Event(BaseModel):
     topic: ClassVar[str]
     type: ClassVar[str]
 
-    _id: UUID = PrivateAttr(default_factory=uuid7)
+    _id: UUID | None = PrivateAttr(default=None)  # made when it is asked for: one that was received has its own
     _cause: UUID | None = PrivateAttr(default=None)
     _traceparent: str | None = PrivateAttr(default=None)
 
@@ -33,11 +33,13 @@ class Event(BaseModel):
 
     @property
     def id(self) -> UUID:
+        if self._id is None:
+            self._id = uuid7()
         return self._id
 
     def because(self, cause: "Event") -> Self:
         """This event follows from ``cause``: its causation id and trace go into the envelope."""
-        self._cause = cause._id
+        self._cause = cause.id
         self._traceparent = cause._traceparent
         return self
 

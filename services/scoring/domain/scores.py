@@ -71,29 +71,31 @@ def _worse(measure: str, value: str) -> str:
                 order by d.value limit 1), :counted)"""
 
 
+# Every step is materialized: an inlined one would be computed again for each of its columns that the next one names
+# (66 subplans and 0.15 s for 1,000 customers, instead of 4 and 0.02 s).
 # The as-of date of a live score is the later of the calibration's and the end of the customer's own last fact's day.
 _SCORE = f""",
-    dated as (
+    dated as materialized (
         select i.*, i.frequency > 0 as counts, least('9999-12-31 00:00:00+00', greatest(
                    cast(:as_of as timestamptz),
                    (date_trunc('day', i.last_fact_at at time zone cast(:zone as text)) + interval '1 day')
                        at time zone cast(:zone as text))) as as_of
         from input i),
-    measured as (
+    measured as materialized (
         select d.*, extract(day from d.as_of - d.last_purchase_at)::bigint as recency_days from dated d),
-    placed as (
+    placed as materialized (
         select m.*, case when counts and :counted > 0 then {_worse("r", "-m.recency_days")} end as recency_worse,
                case when counts and :counted > 0 then {_worse("f", "m.frequency")} end as frequency_worse,
                case when counts and :counted > 0 then {_worse("m", "m.monetary_minor")} end as monetary_worse
         from measured m),
-    weighed as (
+    weighed as materialized (
         select p.*, :recency_weight * recency_worse + :frequency_weight * frequency_worse
                     + :monetary_weight * monetary_worse as numerator
         from placed p),
-    ranked as (
+    ranked as materialized (
         select w.*, case when numerator is not null then {_worse("s", "w.numerator")} end as score_worse
         from weighed w),
-    banded as (
+    banded as materialized (
         select k.*,
                case when not counts then null when :population then least(5, 1 + 5 * recency_worse / :counted)
                     else 5 - width_bucket(recency_days - 1, cast(:fixed_recency as bigint[])) end as r,
@@ -103,7 +105,7 @@ _SCORE = f""",
                     else 1 + width_bucket(monetary_minor, cast(:fixed_monetary as bigint[])) end as m,
                case when not counts then null when :population then score_worse else monetary_minor end as standing
         from ranked k),
-    scored as (
+    scored as materialized (
         select b.*, (cast(:segments as text[]))[(r - 1) * 5 + (f + m + 1) / 2] as segment,
                (cast(:classes as text[]))[1 + width_bucket(standing, cast(:class_cuts as bigint[]))] as value_class,
                width_bucket(standing, cast(:tier_cuts as bigint[])) as deserved
