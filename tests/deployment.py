@@ -109,7 +109,7 @@ class Deployment:
         self.ports = {service: free_port() for service in SERVICES}
         self.processes: dict[str, Process] = {}
         pepper = secrets.token_hex(16)
-        keys = {name: new_key()[0] for name in ("admin", *SERVICES)}
+        keys = {name: new_key(pepper)[0] for name in ("admin", *SERVICES)}
         self.admin_key = keys["admin"]
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("REGULARS_")},
@@ -165,7 +165,7 @@ class Deployment:
             if "api" in (roles or self.roles):
                 self.await_ready(service)
 
-    def await_ready(self, service: str, seconds: float = 60) -> None:
+    def await_ready(self, service: str, seconds: float = 180) -> None:
         end = time.monotonic() + seconds
         while True:
             with contextlib.suppress(httpx.HTTPError):

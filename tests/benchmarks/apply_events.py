@@ -127,7 +127,7 @@ def run(deployment: Deployment) -> float:
                 break
             time.sleep(0.05)
         wrong = connection.execute(
-            "select count(*) filter (where purchase_count <> 3 or net_revenue_minor <> 22500), count(*) from metrics"
+            "select count(*) filter (where purchase_count <> 3 or gross_minor <> 22500), count(*) from metrics"
         ).fetchone()
     deployment.processes["scoring react"].stop()
     assert wrong == (0, CUSTOMERS), wrong

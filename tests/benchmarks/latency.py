@@ -92,7 +92,9 @@ def measure() -> list[Figure]:
         asyncio.run(run.drive())
         deployment.settle()
         with deployment.connect("scoring") as connection:
-            right = connection.execute("select sum(net_revenue_minor)::bigint from metrics").fetchone()
+            right = connection.execute(
+                "select sum(gross_minor - returned_minor - cancelled_minor)::bigint from metrics"
+            ).fetchone()
         if right != (sum(run.spent.values()),):
             run.wrong.append(f"revenue in all: {right} instead of {sum(run.spent.values())}")
     run.waits.sort()

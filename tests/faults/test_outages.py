@@ -33,9 +33,10 @@ def test_writes_are_answered_while_kafka_is_away_and_arrive_when_it_is_back(
         told = deployment.settle(120)
         assert all(part["outbox_pending"] == part["behind"] == 0 for part in told.values())
         with deployment.connect("scoring") as connection:
-            assert connection.execute(
-                "select count(*) from purchase where external_id like 'away-%'"
-            ).fetchone() == (number,)
+            recorded = connection.execute(
+                "select count(*) from purchase join customer using (customer_id) where natural_key like 'shop:c%'"
+            ).fetchone()
+        assert recorded == (number,)
 
 
 class Balancer:

@@ -7,7 +7,12 @@ from tests.faults.load import record_purchases
 
 POISON = """
 create function refuse_poison() returns trigger language plpgsql as
-$$ begin if new.external_id like 'sick-%' then raise exception 'poison'; end if; return new; end $$;
+$$ begin
+    if exists (select from customer where customer_id = new.customer_id and natural_key like 'shop:sick-%') then
+        raise exception 'poison';
+    end if;
+    return new;
+end $$;
 create trigger poison before insert on purchase for each row execute function refuse_poison();
 """
 

@@ -52,9 +52,9 @@ def test_the_ledger_sums_to_zero_at_every_moment_of_a_load(deployment: Deploymen
                 with connection.transaction():
                     connection.execute("set transaction isolation level repeatable read read only")
                     total, balances, entries = connection.execute(
-                        "select (select coalesce(sum(points), 0) from points_posting),"
+                        "select (select coalesce(sum(points), 0) from posting),"
                         " (select coalesce(sum(balance), 0) from points_account),"
-                        " (select coalesce(sum(points), 0) from points_posting where account = 'customer')"
+                        " (select coalesce(sum(points), 0) from posting where account = 'customer')"
                     ).fetchone()
                     if total != 0 or balances != entries:
                         wrong.append((total, balances, entries))
