@@ -48,12 +48,9 @@ class Repeatable:
     kept for 7 days, ``forever`` where an effect may never happen twice. Call it once, before any other effect.
     """
 
-    def __init__(
-        self, session: Session, exchange: Exchange, key: str | None, request: "_Identity | None"
-    ) -> None:
+    def __init__(self, session: Session, exchange: Exchange, request: "_Identity | None") -> None:
         self._session = session
         self._exchange = exchange
-        self._key = key
         self._request = request
 
     def __call__(self, model: type[T], make: Callable[[], object], *, forever: bool = False) -> T:
