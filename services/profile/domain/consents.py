@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Row, insert, select, tuple_
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session
 
 from services.profile.domain import customer_profiles
@@ -96,7 +97,10 @@ def all_in_force(session: Session, customer_id: UUID) -> Sequence[Row[Any]]:
     """The record that stands for each purpose and channel that was ever spoken of."""
     key = (consent.c.purpose, consent.c.channel)
     return session.execute(
-        select(consent).distinct(*key).where(consent.c.customer_id == customer_id).order_by(*key, *_LATEST)
+        select(consent)
+        .ext(distinct_on(*key))
+        .where(consent.c.customer_id == customer_id)
+        .order_by(*key, *_LATEST)
     ).all()
 
 

@@ -1,0 +1,48 @@
+"""What verify asks: the state speaks in natural keys, and the invariants notice."""
+
+import pytest
+
+from services.profile.app import SERVICE
+from tests.profile.conftest import line
+
+
+def state(profile):
+    return {name: sorted(row[0] for row in profile.ask(query)) for name, query in SERVICE.state.items()}
+
+
+def tell(profile, suffix=""):
+    customer = profile.customer(country="CN", language="zh", name="王芳")
+    profile.client.put(f"/v1/customers/{customer['id']}/consents/marketing/email", json={"state": "granted"})
+    profile.buy("1", line(quantity=3), line("22423", 1, "12.75"), occurred_at="2026-11-20T10:00:00Z")
+    profile.buy("2", customer=None, occurred_at="2026-11-20T11:00:00Z", store=f"S{suffix}")
+    profile.bring_back("R1", "1", (1, 2), occurred_at="2026-11-21T10:00:00Z")
+
+
+def test_two_deployments_told_the_same_agree_and_told_otherwise_do_not(committing, service):
+    from tests.profile.conftest import Profile
+
+    other, third = Profile(service(SERVICE, committing=True)), Profile(service(SERVICE, committing=True))
+    tell(committing)
+    tell(other)
+    tell(third, suffix="2")
+    assert state(committing) == state(other)
+    assert all(rows for rows in state(committing).values())
+    assert state(committing) != state(third)
+
+
+@pytest.mark.parametrize(
+    ("tampering", "noticed"),
+    [
+        ("update purchase set total_minor = total_minor + 1", "purchase_totals_are_sums_of_lines"),
+        ("update purchase_return set amount_minor = 1", "return_amounts_are_sums_of_lines"),
+        ("update purchase set returned_minor = 0", "returned_amounts_are_sums_of_returns"),
+        ("update purchase_line set returned_quantity = 0", "nothing_returned_beyond_what_was_bought"),
+        ("update purchase set currency = 'GBP'", "amounts_agree_in_the_accounting_currency"),
+    ],
+)
+def test_an_invariant_that_does_not_hold_is_noticed(profile, tampering, noticed):
+    tell(profile)
+    profile.holds()
+    with profile.under_test.sessions.begin() as session:
+        session.connection().exec_driver_sql(tampering)
+    assert profile.ask(SERVICE.invariants[noticed]) == [(False,)]
