@@ -2,8 +2,8 @@
 
 import tempfile
 import time
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import psycopg
@@ -15,9 +15,9 @@ from shared import migrate
 from shared.database import open_engine
 from shared.embedded import postgres
 from shared.embedded.surroundings import surroundings
-from shared.messaging.bus import open_bus
+from shared.messaging.bus import Bus, open_bus
 from shared.settings import Settings
-from shared.verification import Verification
+from shared.verification import Verification, outstanding
 from shared.verification import verify as verify_service
 
 # An event that is being applied while we look is counted on one side or the other, unless nothing moved meanwhile.
@@ -32,6 +32,32 @@ def verify() -> dict[str, Verification]:
 
 def verify_all(settings: Mapping[str, Settings]) -> dict[str, Verification]:
     """Every service's verification. When all say that they are settled, nothing was announced while they were asked."""
+    with _opened(settings) as (bus, engines):
+        for _ in range(LOOKS):
+            before = _announced(engines)
+            told = {
+                service.name: verify_service(service, engines[service.name], bus) for service in services()
+            }
+            if not all(part.is_settled for part in told.values()) or _announced(engines) == before:
+                break
+            time.sleep(0.1)
+        return told
+
+
+def await_settled(settings: Mapping[str, Settings], progress: Callable[[int], None]) -> None:
+    """Wait until every event has been applied; ``progress`` is told how many wait, about twice a second."""
+    with _opened(settings) as (bus, engines):
+        while True:
+            before = _announced(engines)
+            waiting = sum(outstanding(service, engines[service.name], bus) for service in services())
+            progress(waiting)
+            if waiting == 0 and _announced(engines) == before:
+                return
+            time.sleep(0.5 if waiting else 0.05)
+
+
+@contextmanager
+def _opened(settings: Mapping[str, Settings]) -> Iterator[tuple[Bus, dict[str, Engine]]]:
     with ExitStack() as open_things:
         bus = open_bus(next(iter(settings.values())).bus)
         open_things.callback(bus.close)
@@ -42,15 +68,7 @@ def verify_all(settings: Mapping[str, Settings]) -> dict[str, Verification]:
                 own.database_url, pool_size=1, statement_timeout="300s", name=f"{service.name} verify"
             )
             open_things.callback(engines[service.name].dispose)
-        for _ in range(LOOKS):
-            before = _announced(engines)
-            told = {
-                service.name: verify_service(service, engines[service.name], bus) for service in services()
-            }
-            if not all(part.is_settled for part in told.values()) or _announced(engines) == before:
-                break
-            time.sleep(0.1)
-        return told
+        yield bus, engines
 
 
 def _announced(engines: Mapping[str, Engine]) -> list[int]:
