@@ -8,9 +8,8 @@ from fastapi.dependencies.models import Dependant
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
-from shared.http import idempotency, problem
+from shared.http import idempotency, paging, problem
 from shared.http.admission import Operation
-from shared.http.routing import Access
 
 ERRORS: Mapping[int, tuple[str, str]] = {
     400: ("BadRequest", "The request as such is malformed: a header or a cursor."),
@@ -30,6 +29,14 @@ ERRORS: Mapping[int, tuple[str, str]] = {
     500: ("InternalError", "Something went wrong on our side; `request_id` finds it in the logs."),
     503: ("Unavailable", "Something this needs is away; see Retry-After."),
 }
+
+
+_REPEATABLE = (
+    "Send an `Idempotency-Key` (any text of up to 255 characters, new for every effect) to be able to repeat this safely: "
+    "within 7 days the same key with the same request gives the first answer again, marked `Idempotent-Replayed: true`; "
+    "with another request it is refused (422 `idempotency_key_reused`), as it is while the first one is still being "
+    "carried out (409 `idempotency_key_in_use`)."
+)
 
 
 def document(app: FastAPI, operations: Iterable[Operation]) -> dict[str, Any]:
@@ -87,22 +94,25 @@ def _complete(described: dict[str, Any], operation: Operation) -> None:
     headers = {
         parameter["name"] for parameter in described.get("parameters", []) if parameter["in"] == "header"
     }
-    if idempotency.required_once in _calls(route.dependant):
+    calls = _calls(route.dependant)
+    if idempotency.once in calls:
+        described["description"] = "\n\n".join(filter(None, [described.get("description"), _REPEATABLE]))
+    if idempotency.required_once in calls:
         for parameter in described["parameters"]:
             if parameter["name"] == "Idempotency-Key":
                 parameter["required"] = True
     responses = described["responses"]
     responses.pop("422", None)
-    for status in _errors(operation, headers, access):
+    for status in _errors(operation, headers, calls):
         responses[str(status)] = {"$ref": f"#/components/responses/{ERRORS[status][0]}"}
     described["responses"] = dict(sorted(responses.items()))
 
 
-def _errors(operation: Operation, headers: set[str], access: Access) -> Iterable[int]:
+def _errors(operation: Operation, headers: set[str], calls: set[Any]) -> Iterable[int]:
     yield from (422, 429, 500, 503)
-    if not access.public:
+    if not operation.access.public:
         yield from (400, 401, 403)
-    if "{" in operation.template:
+    if "{" in operation.template or paging.page_request in calls:
         yield from (404, 410)
     if operation.method != "GET":
         yield from (404, 408, 409, 410, 413, 415)

@@ -15,7 +15,7 @@ from uuid import UUID
 from fastapi import Depends, Query, Request
 from pydantic import BaseModel, Field
 
-from shared.errors import BadRequest
+from shared.errors import BadRequest, NotFound
 
 T = TypeVar("T")
 DEFAULT_LIMIT = 50
@@ -46,8 +46,8 @@ class PageRequest:
     def after(self, order: Sequence[str]) -> tuple[Any, ...] | None:
         """The key of the last row of the page before, one value per name in ``order``; None for the first page.
 
-        Values come back as they were given: str, int, bool, None, UUID, aware datetime, date, Decimal. Raises BadRequest:
-        ``invalid_cursor``, or ``cursor_mismatch`` for a cursor of another list, filter or order.
+        Values come back as they were given: str, int, bool, None, UUID, aware datetime, date, Decimal. Raises NotFound
+        (``unknown_cursor``, not made here) or BadRequest (``cursor_mismatch``, of another list, filter or order).
         """
         self._order = tuple(order)
         if self._cursor is None:
@@ -56,10 +56,10 @@ class PageRequest:
             padding = "=" * (-len(self._cursor) % 4)
             signed = base64.b64decode((self._cursor + padding).encode("ascii"), altchars=b"-_", validate=True)
         except (binascii.Error, ValueError):
-            raise _invalid() from None
+            raise _unknown() from None
         signature, content = signed[:_SIGNATURE], signed[_SIGNATURE:]
         if not hmac.compare_digest(signature, self._sign(content)):
-            raise _invalid()
+            raise _unknown()
         bound_to, values = json.loads(content)
         if bound_to != self._bound_to() or len(values) != len(self._order):
             raise BadRequest("cursor_mismatch", "the cursor belongs to another list, filter or order")
@@ -78,7 +78,7 @@ class PageRequest:
         return hmac.digest(self._secret, b"cursor:" + content, "sha256")[:_SIGNATURE]
 
 
-async def _page(
+async def page_request(
     request: Request,
     limit: Annotated[int, Query(ge=1, le=MAX_LIMIT, description="items per page")] = DEFAULT_LIMIT,
     cursor: Annotated[
@@ -93,7 +93,7 @@ async def _page(
     return PageRequest(limit, cursor or None, named, request.app.state.settings.key_pepper.encode())
 
 
-Page = Annotated[PageRequest, Depends(_page)]
+Page = Annotated[PageRequest, Depends(page_request)]
 
 
 def page_of(
@@ -144,5 +144,5 @@ def _decoded(value: Any) -> Any:
     return value
 
 
-def _invalid() -> BadRequest:
-    return BadRequest("invalid_cursor", "the cursor was not made here; start again without one")
+def _unknown() -> NotFound:
+    return NotFound("unknown_cursor", "no page is known under this cursor; start again without one")

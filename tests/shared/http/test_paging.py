@@ -49,7 +49,7 @@ def test_a_cursor_belongs_to_its_filter_and_the_limit_may_change(stocked):
 @pytest.mark.parametrize("cursor", ["x", "AAAA", "王", "W10", "A" * 2000, "%00"])
 def test_a_cursor_that_was_not_made_here_is_refused(stocked, cursor):
     reply = stocked.client.get("/v1/items", params={"cursor": cursor})
-    assert (reply.status_code, reply.json()["code"]) == (400, "invalid_cursor")
+    assert (reply.status_code, reply.json()["code"]) == (404, "unknown_cursor")
 
 
 def test_a_cursor_carries_every_kind_of_key_unchanged():
