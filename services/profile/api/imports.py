@@ -89,7 +89,7 @@ def list_import_mappings(session: Transaction, page: Page) -> PageOf[ImportMappi
     """List saved mappings by name."""
     after = page.after(("name",))
     rows = imports.list_mappings(session, after[0] if after else None, page.limit + 1)
-    return page_of(ImportMappingOut, [_out(row) for row in rows], page, key=lambda row: (row["name"],))  # type: ignore[return-value]
+    return page_of(ImportMappingOut, [_out(row) for row in rows], page, key=lambda row: (row.name,))  # type: ignore[return-value]
 
 
 @router.post(

@@ -20,7 +20,7 @@ _OCCURRED = f"""
 """
 _REPEATS = f"""
     with repeated as materialized (
-        select count(*) - 1 as more, kind, (array_agg(line order by line))[:2] as lines
+        select count(*) - 1 as more, kind, (array_agg(line order by line))[1:2] as lines
         from import_row
         where job_id = :job_id
         group by kind, order_number, customer, sku, quantity, unit_price, occurred_at, description, category, country,
@@ -33,7 +33,7 @@ _REPEATS = f"""
     from repeated
 """
 _SEVERAL_COUNTRIES = f"""
-    select count(*) as customers, (array_agg(customer order by customer))[:{_EXAMPLES}] as examples
+    select count(*) as customers, (array_agg(customer order by customer))[1:{_EXAMPLES}] as examples
     from import_customer where job_id = :job_id and country_count > 1
 """
 _SKUS = """
