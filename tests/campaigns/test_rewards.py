@@ -148,3 +148,39 @@ def test_purchases_and_redemptions_at_once_keep_the_books_balanced(racing_progra
         running += item["points"]
         assert item["balance"] == running >= 0
     assert programme.broken_invariants() == []
+
+
+@pytest.mark.parametrize(
+    ("change", "pointer"),
+    [
+        ({"points_price": 0}, "/points_price"),
+        ({"points_price": "5"}, "/points_price"),
+        ({"points_price": True}, "/points_price"),
+        ({"points_price": 1.5}, "/points_price"),
+        ({"stock": -1}, "/stock"),
+        ({"name": " "}, "/name"),
+        ({"name": "a\nb"}, "/name"),
+        ({"colour": "red"}, "/colour"),
+    ],
+)
+def test_a_reward_that_makes_no_sense_is_refused_with_the_place(programme, change, pointer):
+    body = {"name": "Mug", "points_price": 5, "stock": 1} | change
+    reply = programme.service.client.post("/v1/rewards", json=body)
+    assert reply.status_code == 422
+    assert [error["pointer"] for error in reply.json()["errors"]] == [pointer]
+
+
+def test_a_whole_number_may_be_written_with_a_point(programme):
+    reply = programme.service.client.post("/v1/rewards", json={"name": "Mug", "points_price": 5.0})
+    assert (reply.status_code, reply.json()["points_price"], reply.json()["stock"]) == (201, 5, None)
+    assert reply.headers["Location"] == f"/campaigns/v1/rewards/{reply.json()['id']}"
+
+
+def test_strangers_and_narrow_keys_reach_nothing(programme):
+    customer_id = programme.customer(points=100)
+    for path in ("/v1/rewards", f"/v1/customers/{customer_id}/points", "/v1/reports/held-back"):
+        assert programme.service.stranger.get(path).status_code == 401
+    refused = programme.service.stranger.post(
+        f"/v1/customers/{customer_id}/redemptions", json={"reward_id": "x"}
+    )
+    assert refused.status_code == 401

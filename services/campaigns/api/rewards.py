@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import Response
-from pydantic import BaseModel, ConfigDict, Field, StrictInt, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from services.campaigns.domain import rewards
 from shared.http.dependencies import Transaction
@@ -16,6 +16,14 @@ from shared.http.routing import Router
 router = Router(prefix="/v1/rewards", tags=["rewards"])
 
 _LARGEST = 10**12
+
+
+def _whole(value: Any) -> Any:
+    """In JSON 5.0 is as whole as 5; "5" and true are not numbers."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Whole = Annotated[int, BeforeValidator(_whole), Field(strict=True)]
 
 
 class RewardIn(BaseModel):
@@ -35,8 +43,8 @@ class RewardIn(BaseModel):
             pattern=r"^[^\x00-\x1f\x7f]*\S[^\x00-\x1f\x7f]*$",
         ),
     ]
-    points_price: StrictInt = Field(ge=1, le=_LARGEST)
-    stock: StrictInt | None = Field(default=None, ge=0, le=_LARGEST)
+    points_price: Whole = Field(ge=1, le=_LARGEST)
+    stock: Whole | None = Field(default=None, ge=0, le=_LARGEST)
 
 
 class RewardOut(BaseModel):
