@@ -1,20 +1,14 @@
 """Operators see and decide over HTTP."""
 
-import dataclasses
-
 import pytest
 
-from shared.messaging import parked_api
 from shared.messaging.consumer import apply, retry_due
 from tests.shared.messaging.world import EFFECTS, World
-from tests.shared.shop.app import SERVICE
 
 
 @pytest.fixture
-def operated(shop_with):
+def operated(shop):
     """A service with its parked events, as HTTP client and as database."""
-    routers = (*SERVICE.routers, *([] if parked_api.router in SERVICE.routers else [parked_api.router]))
-    shop = shop_with(service=dataclasses.replace(SERVICE, routers=routers))
     world = World(shop.settings.database_url)
     world.run(EFFECTS)
     yield shop.client, world
