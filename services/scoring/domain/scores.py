@@ -60,15 +60,15 @@ _INPUT_OF_CUSTOMERS = """
     with input as (
         select 1 as ord, customer_id, last_fact_at, last_purchase_at, purchase_count as frequency,
                gross_minor - returned_minor - cancelled_minor as monetary_minor
-        from metrics where customer_id = any(cast(:customers as uuid[])))"""
+        from metrics where customer_id = any(cast(%(customers)b as uuid[])))"""
 
 
 def _worse(measure: str, value: str) -> str:
     """How many counted customers are strictly worse: stored beside the smallest value that is not smaller."""
     return f"""coalesce((
                 select d.worse_count from distribution d
-                where d.calibration_id = :calibration_id and d.measure = '{measure}' and d.value >= {value}
-                order by d.value limit 1), :counted)"""
+                where d.calibration_id = %(calibration_id)s and d.measure = '{measure}' and d.value >= {value}
+                order by d.value limit 1), %(counted)s)"""
 
 
 # Every step is materialized: an inlined one would be computed again for each of its columns that the next one names
@@ -77,38 +77,38 @@ def _worse(measure: str, value: str) -> str:
 _SCORE = f""",
     dated as materialized (
         select i.*, i.frequency > 0 as counts, least('9999-12-31 00:00:00+00', greatest(
-                   cast(:as_of as timestamptz),
-                   (date_trunc('day', i.last_fact_at at time zone cast(:zone as text)) + interval '1 day')
-                       at time zone cast(:zone as text))) as as_of
+                   cast(%(as_of)s as timestamptz),
+                   (date_trunc('day', i.last_fact_at at time zone cast(%(zone)s as text)) + interval '1 day')
+                       at time zone cast(%(zone)s as text))) as as_of
         from input i),
     measured as materialized (
         select d.*, extract(day from d.as_of - d.last_purchase_at)::bigint as recency_days from dated d),
     placed as materialized (
-        select m.*, case when counts and :counted > 0 then {_worse("r", "-m.recency_days")} end as recency_worse,
-               case when counts and :counted > 0 then {_worse("f", "m.frequency")} end as frequency_worse,
-               case when counts and :counted > 0 then {_worse("m", "m.monetary_minor")} end as monetary_worse
+        select m.*, case when counts and %(counted)s > 0 then {_worse("r", "-m.recency_days")} end as recency_worse,
+               case when counts and %(counted)s > 0 then {_worse("f", "m.frequency")} end as frequency_worse,
+               case when counts and %(counted)s > 0 then {_worse("m", "m.monetary_minor")} end as monetary_worse
         from measured m),
     weighed as materialized (
-        select p.*, :recency_weight * recency_worse + :frequency_weight * frequency_worse
-                    + :monetary_weight * monetary_worse as numerator
+        select p.*, %(recency_weight)s * recency_worse + %(frequency_weight)s * frequency_worse
+                    + %(monetary_weight)s * monetary_worse as numerator
         from placed p),
     ranked as materialized (
         select w.*, case when numerator is not null then {_worse("s", "w.numerator")} end as score_worse
         from weighed w),
     banded as materialized (
         select k.*,
-               case when not counts then null when :population then least(5, 1 + 5 * recency_worse / :counted)
-                    else 5 - width_bucket(recency_days - 1, cast(:fixed_recency as bigint[])) end as r,
-               case when not counts then null when :population then least(5, 1 + 5 * frequency_worse / :counted)
-                    else 1 + width_bucket(frequency, cast(:fixed_frequency as bigint[])) end as f,
-               case when not counts then null when :population then least(5, 1 + 5 * monetary_worse / :counted)
-                    else 1 + width_bucket(monetary_minor, cast(:fixed_monetary as bigint[])) end as m,
-               case when not counts then null when :population then score_worse else monetary_minor end as standing
+               case when not counts then null when %(population)s then least(5, 1 + 5 * recency_worse / %(counted)s)
+                    else 5 - width_bucket(recency_days - 1, cast(%(fixed_recency)s as bigint[])) end as r,
+               case when not counts then null when %(population)s then least(5, 1 + 5 * frequency_worse / %(counted)s)
+                    else 1 + width_bucket(frequency, cast(%(fixed_frequency)s as bigint[])) end as f,
+               case when not counts then null when %(population)s then least(5, 1 + 5 * monetary_worse / %(counted)s)
+                    else 1 + width_bucket(monetary_minor, cast(%(fixed_monetary)s as bigint[])) end as m,
+               case when not counts then null when %(population)s then score_worse else monetary_minor end as standing
         from ranked k),
     scored as materialized (
-        select b.*, (cast(:segments as text[]))[(r - 1) * 5 + (f + m + 1) / 2] as segment,
-               (cast(:classes as text[]))[1 + width_bucket(standing, cast(:class_cuts as bigint[]))] as value_class,
-               width_bucket(standing, cast(:tier_cuts as bigint[])) as deserved
+        select b.*, (cast(%(segments)s as text[]))[(r - 1) * 5 + (f + m + 1) / 2] as segment,
+               (cast(%(classes)s as text[]))[1 + width_bucket(standing, cast(%(class_cuts)s as bigint[]))] as value_class,
+               width_bucket(standing, cast(%(tier_cuts)s as bigint[])) as deserved
         from banded b),
     compared as (
         select s.*, concat_ws('/', s.r, s.f, s.m, s.segment, s.value_class) as mark,
@@ -121,7 +121,7 @@ _SCORE = f""",
         insert into score as o (
             customer_id, calibration_id, as_of, r, f, m, segment, recency_worse, frequency_worse, monetary_worse,
             numerator, score_worse, value_class)
-        select distinct on (customer_id) customer_id, :calibration_id, as_of, r, f, m, segment, recency_worse,
+        select distinct on (customer_id) customer_id, %(calibration_id)s, as_of, r, f, m, segment, recency_worse,
                frequency_worse, monetary_worse, numerator, score_worse, value_class
         from compared order by customer_id, ord desc
         on conflict (customer_id) do update set
@@ -133,13 +133,13 @@ _SCORE = f""",
            c.mark <> c.mark_before as moved, t.tier, t.downgrade_due_at, t.customer_id is not null as standing
     from compared c left join tier t using (customer_id)
     where c.mark <> c.mark_before or t.downgrade_due_at is not null
-       or c.deserved is distinct from array_position(cast(:tiers as text[]), t.tier) - 1
+       or c.deserved is distinct from array_position(cast(%(tiers)s as text[]), t.tier) - 1
     order by c.customer_id, c.ord
 """
 
-_RECORD = text(RECORD_PURCHASES + "select count(*) from fresh")
-_RECORD_AND_SCORE = text(RECORD_PURCHASES + _INPUT_OF_PURCHASES + _SCORE)
-_SCORE_CUSTOMERS = text(_INPUT_OF_CUSTOMERS + _SCORE)
+_RECORD = RECORD_PURCHASES + "select count(*) from fresh"
+_RECORD_AND_SCORE = RECORD_PURCHASES + _INPUT_OF_PURCHASES + _SCORE
+_SCORE_CUSTOMERS = _INPUT_OF_CUSTOMERS + _SCORE
 
 
 def record_purchases(
@@ -154,9 +154,9 @@ def record_purchases(
     """
     facts = purchase_parameters(purchases)
     if calibration is None:
-        session.execute(_RECORD, facts)
+        session.connection().exec_driver_sql(_RECORD, facts)
         return
-    rows = session.execute(_RECORD_AND_SCORE, facts | _parameters(session, calibration)).all()
+    rows = _scored(session, _RECORD_AND_SCORE, facts | _parameters(session, calibration))
     _settle(session, calibration, rows, lambda row: cause(row.ord - 1))
 
 
@@ -165,7 +165,7 @@ def score_customers(
 ) -> Moves:
     """Score these customers (locked) by their metrics as they are."""
     parameters = {"customers": list(customer_ids)} | _parameters(session, calibration)
-    rows = session.execute(_SCORE_CUSTOMERS, parameters).all()
+    rows = _scored(session, _SCORE_CUSTOMERS, parameters)
     return _settle(session, calibration, rows, lambda row: cause(row.customer_id))
 
 
@@ -195,6 +195,10 @@ def catch_up(session: Session, calibration: Calibration, customer_ids: Sequence[
     ).all()
     if behind:
         reband(session, calibration, behind)
+
+
+def _scored(session: Session, statement: str, parameters: dict[str, Any]) -> Sequence[Row[Any]]:
+    return session.connection().exec_driver_sql(statement, parameters).all()
 
 
 def _parameters(session: Session, calibration: Calibration) -> dict[str, Any]:
