@@ -44,7 +44,7 @@ class Credential(BaseModel):
     id: str
     name: str
     scopes: list[str]
-    hmac: str = Field(pattern=r"^[0-9a-f]{64}$")
+    hmac: str = Field(pattern=r"^[0-9a-f]{64}$", examples=["5f" * 32])
 
 
 class ActiveKeys(BaseModel):

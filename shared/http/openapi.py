@@ -10,6 +10,7 @@ from fastapi.routing import APIRoute
 
 from shared.http import idempotency, paging, problem
 from shared.http.admission import Operation
+from shared.http.examples import example_of
 
 ERRORS: Mapping[int, tuple[str, str]] = {
     400: ("BadRequest", "The request as such is malformed: a header or a cursor."),
@@ -74,6 +75,7 @@ def document(app: FastAPI, operations: Iterable[Operation]) -> dict[str, Any]:
         described = found["paths"].get(operation.template, {}).get(operation.method.lower())
         if described is not None:
             _complete(described, operation)
+            _show_examples(described, schemas)
     found["paths"] = dict(sorted(found["paths"].items()))
     components["schemas"] = dict(sorted(schemas.items()))
     return found
@@ -106,6 +108,13 @@ def _complete(described: dict[str, Any], operation: Operation) -> None:
     for status in _errors(operation, headers, calls):
         responses[str(status)] = {"$ref": f"#/components/responses/{ERRORS[status][0]}"}
     described["responses"] = dict(sorted(responses.items()))
+
+
+def _show_examples(described: dict[str, Any], schemas: Mapping[str, Any]) -> None:
+    for status, response in described["responses"].items():
+        for content in response.get("content", {}).values() if status.startswith("2") else ():
+            if content.get("schema") and not content.keys() & {"example", "examples"}:
+                content["example"] = example_of(content["schema"], schemas)
 
 
 def _errors(operation: Operation, headers: set[str], calls: set[Any]) -> Iterable[int]:
