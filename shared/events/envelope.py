@@ -1,9 +1,18 @@
 """The part every event has. Events are permanent: published fields are added, never renamed or removed."""
 
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, PrivateAttr
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    PrivateAttr,
+)
+from pydantic_core import CoreSchema
+from pydantic_core.core_schema import no_info_before_validator_function
 
 from shared.ids import uuid7
 
@@ -23,7 +32,9 @@ class Event(BaseModel):
     topic: ClassVar[str]
     type: ClassVar[str]
 
-    _id: UUID | None = PrivateAttr(default=None)  # made when it is asked for: one that was received has its own
+    _id: UUID | None = PrivateAttr(
+        default=None
+    )  # made when it is asked for: one that was received has its own
     _cause: UUID | None = PrivateAttr(default=None)
     _traceparent: str | None = PrivateAttr(default=None)
 
@@ -71,10 +82,27 @@ class ErasureCompleted(CustomerEvent):
     completed_at: Timestamp
 
 
-def open_enumeration(*known: str) -> BeforeValidator:
-    """Enumerations are open: a value that this version does not know is read as ``unknown``."""
-    values = frozenset(known)
-    return BeforeValidator(lambda value: value if value is None or value in values else "unknown")
+class OpenEnumeration:
+    """Enumerations are open: a value that this version does not know is read as ``unknown``. The known ones stand in
+    the schema as ``x-known-values``, for information."""
+
+    def __init__(self, *known: str) -> None:
+        self.known = frozenset(known)
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        known = self.known
+        return no_info_before_validator_function(
+            lambda value: value if value is None or value in known else "unknown", handler(source)
+        )
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {**handler(schema), "x-known-values": sorted(self.known)}
+
+
+def open_enumeration(*known: str) -> OpenEnumeration:
+    return OpenEnumeration(*known)
 
 
 Reason = Annotated[
