@@ -1,0 +1,4 @@
+create database profile;
+create database scoring;
+create database campaigns;
+create database feedback;
