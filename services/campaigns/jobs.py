@@ -171,6 +171,7 @@ def _letter(
             written,
             datetime.now(UTC),
             unsubscribe=delivery.purpose != "service",
+            readable=not settings.smtp_url,
         )
     except (content.CannotRender, mail.NotEver) as error:
         reason = "cannot_render" if isinstance(error, content.CannotRender) else str(error)

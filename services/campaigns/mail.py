@@ -41,9 +41,17 @@ class Way(Protocol):
 
 
 def compose(
-    delivery_id: UUID, sender: str, address: str, content: Content, written_at: datetime, *, unsubscribe: bool
+    delivery_id: UUID,
+    sender: str,
+    address: str,
+    content: Content,
+    written_at: datetime,
+    *,
+    unsubscribe: bool,
+    readable: bool = False,
 ) -> EmailMessage:
     """The message for one customer. Its Message-ID is the delivery's id, so that two copies would show as one.
+    ``readable``: as it is instead of base64, for a file that people open.
 
     Raises NotEver for an address that no message can be addressed to.
     """
@@ -58,7 +66,7 @@ def compose(
         message["Auto-Submitted"] = "auto-generated"
         if unsubscribe:
             message["List-Unsubscribe"] = f"<mailto:{sender_address}?subject=unsubscribe>"
-        message.set_content(content.body)
+        message.set_content(content.body, cte="8bit" if readable else None)
     except (ValueError, IndexError) as error:
         raise NotEver("address_invalid") from error
     addressed = message["To"].addresses

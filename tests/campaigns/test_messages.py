@@ -379,6 +379,7 @@ def test_without_a_mail_server_messages_go_to_the_mailbox(make_sender, answers, 
     assert UUID(file.stem)
     assert file.suffix == ".eml"
     assert f"To: {customer_id}@example.com" in file.read_text()
+    assert "尊敬的王芳：" in file.read_text()
     assert sender.messages(customer_id) == [("tier_upgrade", "sent", None)]
 
 
