@@ -330,6 +330,8 @@ def test_calibrations_are_posted_as_jobs(world: World) -> None:
     assert client.post("/v1/calibrations", json={}).status_code == 202
     late = client.post("/v1/calibrations", json={"as_of": "9999-12-31T00:00:00Z"})
     assert (late.status_code, late.json()["code"]) == (409, "as_of_too_late")
+    early = client.post("/v1/calibrations", json={"as_of": "0001-01-01T00:00:00+12:00"})
+    assert (early.status_code, early.json()["code"]) == (409, "as_of_too_early")
     assert client.post("/v1/calibrations", json={"as_of": "yesterday"}).status_code == 422
     assert world.scoring.stranger.post("/v1/calibrations", json={}).status_code == 401
 

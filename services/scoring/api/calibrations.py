@@ -1,22 +1,24 @@
 """/calibrations and the policy they follow."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 from uuid import UUID
 
 from fastapi import Response
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from services.scoring.domain import calibrations, tiers
 from shared import jobs
 from shared.errors import Conflict
 from shared.http.dependencies import Caller_, Now, Transaction
+from shared.http.fields import Moment
 from shared.http.idempotency import Once
 from shared.http.paging import Page, PageOf, page_of
 from shared.http.routing import Router
 from shared.http.versions import etag
 
 router = Router(prefix="/v1", tags=["calibrations"])
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class CalibrationIn(BaseModel):
@@ -27,7 +29,7 @@ class CalibrationIn(BaseModel):
         extra="forbid", json_schema_extra={"examples": [{"as_of": "2011-12-10T00:00:00Z"}]}
     )
 
-    as_of: AwareDatetime | None = None
+    as_of: Moment | None = None
 
 
 class CalibrationStarted(BaseModel):
@@ -69,10 +71,13 @@ def start_calibration(
 ) -> CalibrationStarted:
     """Count everybody as of a moment and draw the boundaries of bands and tiers anew.
 
-    A job: the service answers from the last calibration meanwhile. 409 `as_of_too_late` for a moment more than a year ahead.
+    A job: the service answers from the last calibration meanwhile. 409 `as_of_too_late` for a moment more than a year
+    ahead, `as_of_too_early` for one before 1970.
     """
     if body.as_of is not None and body.as_of > now + timedelta(days=366):
         raise Conflict("as_of_too_late", "as_of lies at most a year ahead of the database's clock")
+    if body.as_of is not None and body.as_of < EARLIEST:
+        raise Conflict("as_of_too_early", "as_of lies after 1970")
 
     def start() -> CalibrationStarted:
         as_of = None if body.as_of is None else body.as_of.isoformat()
