@@ -171,7 +171,7 @@ def test_a_detractor_opens_a_case_and_hears_no_promotion_until_it_is_resolved(su
     assert case["state"] == "open"
     eventually(
         lambda: api["scoring"].get(f"/customers/{customer_id}/score").json().get("satisfaction"),
-        lambda satisfaction: satisfaction == "detractor",
+        lambda satisfaction: satisfaction and satisfaction["state"] == "detractor",
     )
     results = api["feedback"].get(f"/surveys/{invitation['survey_id']}/results").json()
     assert results["detractors"] >= 1
