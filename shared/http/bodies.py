@@ -1,6 +1,7 @@
 """Request bodies: how long, how deep, and of what kind; judged while they arrive."""
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -14,6 +15,10 @@ from shared.http.problem import pointer_to
 LONGEST = 12 * 1024 * 1024
 PATIENCE = 30.0
 """Seconds in which a body must have arrived."""
+
+
+# In JSON 8.0 and 8e2 are integers like 8; only a body that may hold such a number is looked through for them.
+_MAYBE_WHOLE = re.compile(rb"[0-9]\.0*[\s,\]}]|[0-9][eE][+-]?[0-9]")
 
 
 class UnsupportedMediaType(Refusal):
@@ -80,8 +85,20 @@ def parse_json(body: bytes) -> Any:
         raise Invalid(
             "malformed_json", "the body is not JSON", faults=[Fault("", "json_invalid", str(error))]
         ) from None
+    if _MAYBE_WHOLE.search(body):
+        value = _with_whole_numbers(value)
     if b"\\u0000" in body and (faults := list(_nul_characters(value, ()))):
         raise Invalid("nul_character", "a text holds the character U+0000", faults=faults)
+    return value
+
+
+def _with_whole_numbers(value: Any) -> Any:
+    if isinstance(value, float):
+        return int(value) if value.is_integer() and abs(value) <= 2**53 else value
+    if isinstance(value, list):
+        return [_with_whole_numbers(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _with_whole_numbers(item) for key, item in value.items()}
     return value
 
 

@@ -76,6 +76,10 @@ def document(app: FastAPI, operations: Iterable[Operation]) -> dict[str, Any]:
         if described is not None:
             _complete(described, operation)
             _show_examples(described, schemas)
+    for described in (operation for path in found["paths"].values() for operation in path.values()):
+        _without_nul([parameter.get("schema") for parameter in described.get("parameters", ())])
+        _without_nul(described.get("requestBody"))
+    _without_nul([schema for name, schema in schemas.items() if not name.endswith("Out")])
     found["paths"] = dict(sorted(found["paths"].items()))
     components["schemas"] = dict(sorted(schemas.items()))
     return found
@@ -100,14 +104,37 @@ def _complete(described: dict[str, Any], operation: Operation) -> None:
     if idempotency.once in calls:
         described["description"] = "\n\n".join(filter(None, [described.get("description"), _REPEATABLE]))
     if idempotency.required_once in calls:
-        for parameter in described["parameters"]:
-            if parameter["name"] == "Idempotency-Key":
-                parameter["required"] = True
+        _require("Idempotency-Key", described)
+    if "If-Match" in headers:
+        _require("If-Match", described)
     responses = described["responses"]
     responses.pop("422", None)
     for status in _errors(operation, headers, calls):
         responses[str(status)] = {"$ref": f"#/components/responses/{ERRORS[status][0]}"}
     described["responses"] = dict(sorted(responses.items()))
+
+
+def _require(header: str, described: dict[str, Any]) -> None:
+    """A header without which a request is refused, if with another status than 422, is required."""
+    for parameter in described["parameters"]:
+        if parameter["name"] == header:
+            parameter["required"] = True
+            parameter["schema"] = next(
+                (choice for choice in parameter["schema"].get("anyOf", ()) if choice.get("type") == "string"),
+                parameter["schema"],
+            )
+
+
+def _without_nul(node: Any) -> None:
+    """Say of every free text what holds for all of them: U+0000 is refused."""
+    if isinstance(node, list):
+        for item in node:
+            _without_nul(item)
+    elif isinstance(node, dict):
+        if node.get("type") == "string" and not node.keys() & {"pattern", "format", "enum", "const"}:
+            node["pattern"] = r"^[^\u0000]*$"
+        for item in node.values():
+            _without_nul(item)
 
 
 def _show_examples(described: dict[str, Any], schemas: Mapping[str, Any]) -> None:

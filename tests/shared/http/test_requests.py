@@ -143,6 +143,16 @@ def test_an_escaped_backslash_before_u0000_is_just_text(shop):
     assert reply.status_code == 201
 
 
+@pytest.mark.parametrize(
+    ("sent", "read"), [(b"8", 8), (b"8.0", 8), (b"8e2", 800), (b"8.00 ", 8), (b"0.5", None), (b"8E-1", None)]
+)
+def test_a_whole_number_is_one_however_it_is_written(shop, sent, read):
+    body = b'{"name": "8.0", "price": ' + sent + b"}"
+    reply = shop.client.post("/v1/items", content=body, headers={"Content-Type": "application/json"})
+    assert reply.status_code == (422 if read is None else 201)
+    assert read is None or (reply.json()["price"], reply.json()["name"]) == (read, "8.0")
+
+
 def test_a_body_of_another_kind_is_a_415(shop):
     body = json.dumps({"name": "Mug", "price": 1})
     for headers in (
