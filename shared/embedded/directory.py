@@ -113,7 +113,12 @@ class DataDirectory:
         if given := environment.get("DATABASE_URL"):
             yield Server.given(given)
             return
-        cluster = postgres.start(self.path / "postgres")
+        data = self.path / "postgres"
+        # A running suite starts its Postgres again by itself, on the port that its processes know.
+        if self.running_suite() not in (None, os.getpid()):
+            cluster = postgres.await_running(data)
+        else:
+            cluster = postgres.start(data)
         server = Server(cluster.url(), PREFIX, cluster)
         try:
             yield server
@@ -209,6 +214,8 @@ class Server:
         """
         if self.cluster is None or self.cluster.is_running():
             return False
+        if (other := postgres.find_running(self.cluster.data)) is not None and other.port != self.cluster.port:
+            other.stop()
         self.cluster = postgres.start(self.cluster.data, port=self.cluster.port)
         return True
 

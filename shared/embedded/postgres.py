@@ -135,6 +135,16 @@ def find_running(data: Path) -> Cluster | None:
     return None
 
 
+def await_running(data: Path, within: float = 60) -> Cluster:
+    """The Postgres that somebody else is starting over ``data``; raises CannotStart where none comes up."""
+    deadline = time.monotonic() + within
+    while (running := find_running(data)) is None:
+        if time.monotonic() > deadline:
+            raise CannotStart(f"the Postgres of {data} does not answer")
+        time.sleep(0.2)
+    return running
+
+
 def is_alive(pid: int) -> bool:
     """Whether a process runs under this number; one that only waits to be reaped does not."""
     try:
