@@ -75,10 +75,11 @@ def test_every_figure_equals_a_recomputation_over_the_file(committing: Imports) 
 
 
 def _the_report_is_right(report: dict, over: duckdb.DuckDBPyConnection) -> None:  # type: ignore[type-arg]
+    def one(query: str) -> int:
+        return int(over.sql(query).fetchall()[0][0])
+
     def counted(what: str) -> int:
-        row = over.sql(f"select count(*) from line where {what}").fetchone()
-        assert row is not None
-        return int(row[0])
+        return one(f"select count(*) from line where {what}")
 
     quality = report["quality"]
     assert report["skipped"] == {"missing_customer": counted("customer is null")}
@@ -95,15 +96,9 @@ def _the_report_is_right(report: dict, over: duckdb.DuckDBPyConnection) -> None:
     assert quality["skus_that_differ_in_case_only"]["skus"] == 4_070
     assert quality["skus_that_differ_in_case_only"]["skus_without_case"] == 3_958
     assert quality["descriptions_with_blanks_around"] == counted("description <> trim(description)")
-    assert (
-        quality["orders_with_several_times"]["orders"]
-        == (
-            over.sql(
-                "select count(*) from (select from line where customer is not null group by order_number"
-                " having count(distinct moment) > 1)"
-            ).fetchone()
-            or (None,)
-        )[0]
+    assert quality["orders_with_several_times"]["orders"] == one(
+        "select count(*) from (select order_number from line where customer is not null group by order_number"
+        " having count(distinct moment) > 1)"
     )
     unlike = quality["codes_unlike_products"]["rows_by_code"]
     named = {"POST", "DOT", "M", "m", "D", "S", "C2", "BANK CHARGES", "AMAZONFEE", "CRUK", "PADS", "B"}
