@@ -15,13 +15,14 @@ from tests.shared.messaging.world import EFFECTS, Vocabulary, World
 
 
 @pytest.fixture(scope="session")
-def messaging_template(cluster: Any) -> str:
+def messaging_template(cluster: Any) -> Iterator[str]:
     name = f"template_messaging_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}_{secrets.token_hex(3)}"
     cluster.execute(f'create database "{name}"')
     migrate.upgrade(cluster.url(name), [migrate.SHARED])
     with psycopg.connect(cluster.url(name)) as connection:
         connection.execute(EFFECTS)
-    return name
+    yield name
+    cluster.execute(f'drop database if exists "{name}" with (force)')
 
 
 @pytest.fixture
