@@ -160,7 +160,9 @@ def _configure(data: Path, port: int) -> Path:
     log = data / "log"
     template = string.Template((HERE / "server.properties").read_text())
     configuration = data / "server.properties"
-    configuration.write_text(template.substitute(port=port, controller_port=_controller_port(configuration), data=log))
+    configuration.write_text(
+        template.substitute(port=port, controller_port=_controller_port(configuration), data=log)
+    )
     if not (log / "meta.properties").exists():
         tool = [_java(), "-Xmx256m", "-cp", f"{jars()}/*", "kafka.tools.StorageTool"]
         cluster = subprocess.run([*tool, "random-uuid"], capture_output=True, text=True, check=False)
