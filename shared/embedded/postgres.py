@@ -269,6 +269,8 @@ def _environment() -> dict[str, str]:
 
 def _free_port(wanted: int | None) -> int:
     with socket.socket() as probe:
+        # As Postgres binds it: connections of a server that has just died do not count.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", wanted or 0))
         except OSError as error:

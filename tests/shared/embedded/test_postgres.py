@@ -47,7 +47,7 @@ def test_what_was_committed_survives_a_kill(data):
     first = postgres.start(data)
     with psycopg.connect(first.url(), autocommit=True) as connection:
         connection.execute("create table kept as select 1 as one")
-    kill(first)
+        kill(first)  # under an open connection, which lingers on the port
     second = postgres.start(data, port=first.port)
     assert not second.adopted and second.port == first.port
     with psycopg.connect(second.url()) as connection:
@@ -87,6 +87,7 @@ def test_an_initdb_that_was_killed_half_way_is_begun_again(data):
 def test_a_taken_port_is_told(data):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
+        taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(postgres.CannotStart, match=f"port {port}"):
             postgres.start(data, port=port, within=0.1)
