@@ -234,7 +234,7 @@ def _launch(data: Path, binaries: Binaries, port: int, settings: dict[str, str],
     while time.monotonic() < deadline:
         if process.poll() is not None:
             end = _tail(log)
-            trouble = StillInUse if "in use" in end else CannotStart
+            trouble = StillInUse if "in use" in end or "already exists" in end else CannotStart
             raise trouble(f"Postgres did not start; the end of {log}:\n{end}")
         try:
             psycopg.connect(cluster.url(), connect_timeout=2).close()
