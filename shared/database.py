@@ -1,9 +1,11 @@
 """One naming scheme for every database, one way to reach it."""
 
-from typing import Any
+from typing import Any, LiteralString
 
+import psycopg
 from sqlalchemy import DateTime, MetaData, create_engine
 from sqlalchemy.engine import Engine, make_url
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 from sqlalchemy.types import Uuid
 
@@ -46,6 +48,7 @@ def open_engine(
         max_overflow=0,
         pool_timeout=pool_timeout,
         pool_pre_ping=False,
+        hide_parameters=True,  # an error's text goes to logs, and parameters hold names and addresses
         connect_args={
             "application_name": name,
             "connect_timeout": 2,
@@ -65,11 +68,37 @@ def open_sessions(engine: Engine, **info: Any) -> Sessions:
     return sessionmaker(engine, expire_on_commit=False, info=info)
 
 
+def execute_hot(session: Session, statement: LiteralString, parameters: Any) -> psycopg.Cursor[Any]:
+    """Run a hot statement on the driver itself, in the session's transaction; rows come as plain tuples.
+
+    The toolkit's way from a text to a result costs 125 µs of CPU a statement, the driver's 25 µs (measured: psycopg
+    3.3, SQLAlchemy 2.1). Errors are the toolkit's own, without parameters, so that whoever handles them sees no
+    difference.
+    """
+    connection = session.connection()
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, psycopg.Connection)
+    try:
+        return driver.execute(statement, parameters)
+    except psycopg.Error as error:
+        if driver.closed:
+            connection.invalidate(error)
+        raise DBAPIError.instance(
+            statement,
+            None,
+            error,
+            psycopg.Error,
+            hide_parameters=True,
+            connection_invalidated=driver.closed,
+        ) from error
+
+
 __all__ = [
     "DeclarativeBase",
     "Sessions",
     "Timestamptz",
     "Uuid",
+    "execute_hot",
     "new_metadata",
     "open_engine",
     "open_sessions",

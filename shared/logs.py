@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import traceback
 from typing import Any, TextIO
 
 import structlog
@@ -14,6 +15,7 @@ _SECRET = frozenset({
     "authorization", "password", "secret", "token", "api_key", "name", "email", "phone", "address", "birth_date",
     "birth_on", "text", "comment", "note", "body",
 })  # fmt: skip
+_LONGEST_CHAIN = 8
 
 
 def configure(
@@ -31,7 +33,7 @@ def configure(
         _place(service),
         _redact,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info,
+        structlog.processors.ExceptionRenderer(_where_it_happened),
     ]
     structlog.configure(
         processors=[*shared, renderer],
@@ -56,6 +58,27 @@ def _place(service: str) -> Any:
         return event
 
     return place
+
+
+def _where_it_happened(exc_info: Any) -> str:
+    """The types of an error and its causes, each with the places it passed, without their messages: what was being
+    worked on may stand in them, as it does in those of the database and of validation."""
+    error: BaseException | None = exc_info if isinstance(exc_info, BaseException) else exc_info[1]
+    told: list[str] = []
+    while error is not None and len(told) < _LONGEST_CHAIN:
+        places = traceback.extract_tb(error.__traceback__)
+        kind = f"{type(error).__module__}.{type(error).__qualname__}"
+        state = getattr(error, "sqlstate", None)
+        told.append(
+            "\n".join(
+                [
+                    *(f"{at.filename}:{at.lineno} in {at.name}" for at in places),
+                    f"{kind} {state or ''}".rstrip(),
+                ]
+            )
+        )
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return "\n-- caused by --\n".join(told)
 
 
 def _redact(logger: Any, method: str, event: EventDict) -> EventDict:
