@@ -16,6 +16,7 @@ from shared.http.exchange import KEY, Exchange
 from shared.http.routing import Access, Route
 
 _PUBLIC = Access(public=True)
+_LONGEST_REMEMBERED = 32
 
 
 class MethodNotAllowed(Refusal):
@@ -37,8 +38,26 @@ class Operation:
     app: ASGIApp
 
 
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A path with named parameters, and the operations served under it by method."""
+
+    path: str
+    pattern: re.Pattern[str]
+    operations: dict[str, Operation]
+
+    @property
+    def any_length(self) -> bool:
+        return ".*" in self.pattern.pattern
+
+    @property
+    def rank(self) -> tuple[bool, ...]:
+        """Sorts what is said literally before what is named: ``/items/latest`` before ``/items/{item_id}``."""
+        return (self.any_length, *(segment.startswith("{") for segment in self.path.split("/")))
+
+
 class Operations:
-    """Every operation by method and number of path segments, so that finding one does not try them all.
+    """Every operation by its path, so that finding one does not try them all.
 
     Paths are matched as they were sent: a ``%2F`` inside a segment stays part of that segment.
     """
@@ -46,46 +65,41 @@ class Operations:
     def __init__(self, routes: Iterable[BaseRoute], public_paths: Iterable[str]) -> None:
         open_to_all = frozenset(public_paths)
         self.all: list[Operation] = []
+        templates: dict[str, Template] = {}
         for context in iter_route_contexts(list(routes)):
-            route, template = context.original_route, context.path_format or ""
+            route, path = context.original_route, context.path_format or ""
             if isinstance(route, Route):
                 access = route.access
-            elif template in open_to_all:
+            elif path in open_to_all:
                 access = _PUBLIC
             else:
-                raise TypeError(f"{template}: build operations with shared.http.routing.Router")
+                raise TypeError(f"{path}: build operations with shared.http.routing.Router")
+            template = templates.setdefault(path, Template(path, context.path_regex, {}))
             for method in sorted(context.methods or ()):
-                self.all.append(
-                    Operation(
-                        method, template, context.path_regex, access, route, context.endpoint, context.app
-                    )
+                operation = Operation(
+                    method, path, context.path_regex, access, route, context.endpoint, context.app
                 )
-        self._table: dict[tuple[str, int], list[Operation]] = {}
-        self._any_length = [operation for operation in self.all if ":path" in _declared(operation.route)]
+                self.all.append(operation)
+                template.operations.setdefault(method, operation)
+        self._templates = sorted(templates.values(), key=lambda template: template.rank)
+        self._by_length: dict[int, list[Template]] = {}
 
-    def find(self, method: str, path: str) -> tuple[Operation, dict[str, str]] | None:
-        """The operation that answers ``method`` on ``path``, and its path parameters as they were sent."""
-        wanted = (method, path.count("/"))
-        candidates = self._table.get(wanted)
+    def find(self, path: str) -> tuple[Template, dict[str, str]] | None:
+        """The template under which ``path`` is served, and the path parameters as they were sent."""
+        length = path.count("/")
+        candidates = self._by_length.get(length)
         if candidates is None:
-            candidates = [operation for operation in self._of_length(wanted[1]) if operation.method == method]
-            if candidates:  # nobody makes this table grow by sending odd methods and paths
-                self._table[wanted] = candidates
-        for operation in candidates:
-            if match := operation.pattern.match(path):
-                return operation, match.groupdict()
+            candidates = [
+                template
+                for template in self._templates
+                if template.any_length or template.path.count("/") == length
+            ]
+            if length < _LONGEST_REMEMBERED:
+                self._by_length[length] = candidates
+        for template in candidates:
+            if match := template.pattern.match(path):
+                return template, match.groupdict()
         return None
-
-    def others(self, path: str) -> list[Operation]:
-        """The operations under this path, whatever their method."""
-        return [operation for operation in self._of_length(path.count("/")) if operation.pattern.match(path)]
-
-    def _of_length(self, segments: int) -> list[Operation]:
-        return [
-            operation
-            for operation in self.all
-            if operation.template.count("/") == segments or operation in self._any_length
-        ]
 
 
 class Admission:
@@ -101,16 +115,20 @@ class Admission:
             await self._app(scope, receive, send)
             return
         exchange: Exchange = scope[KEY]
-        path, method = _sent_path(scope), scope["method"]
-        chosen = self._operations.find(method, path)
-        others = self._operations.others(path) if chosen is None else ()
-        if not (chosen[0].access.public if chosen else any(other.access.public for other in others)):
+        found = self._operations.find(_sent_path(scope))
+        operations = found[0].operations if found else {}
+        operation = operations.get(scope["method"])
+        # Who asks with another method than those served learns no more than who asks with one of them.
+        if not (
+            operation.access.public
+            if operation
+            else any(other.access.public for other in operations.values())
+        ):
             exchange.caller = await self._gate.admit(_authorization(scope))
-        if chosen is None:
-            if others:
-                exchange.template = others[0].template
-            raise _nowhere(method, others)
-        operation, parameters = chosen
+        if found is None or operation is None:
+            exchange.template = found[0].path if found else None
+            raise _nowhere(scope["method"], operations)
+        parameters = found[1]
         exchange.template = operation.template
         exchange.handler = operation.app
         scope["path_params"] = _decoded(parameters)
@@ -128,8 +146,8 @@ async def call_operation(scope: Scope, receive: Receive, send: Send) -> None:
     await scope[KEY].handler(scope, receive, send)
 
 
-def _nowhere(method: str, others: Iterable[Operation]) -> Refusal:
-    allowed = ", ".join(sorted({operation.method for operation in others}))
+def _nowhere(method: str, served: Iterable[str]) -> Refusal:
+    allowed = ", ".join(sorted(served))
     if not allowed:
         return NotFound("unknown_path", "nothing is served under this path")
     return MethodNotAllowed(
@@ -163,7 +181,3 @@ def _authorization(scope: Scope) -> str | None:
         if name == b"authorization":
             return str(value.decode("latin-1"))
     return None
-
-
-def _declared(route: BaseRoute) -> str:
-    return str(getattr(route, "path", ""))

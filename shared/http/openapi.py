@@ -105,7 +105,7 @@ def _complete(described: dict[str, Any], operation: Operation) -> None:
         described["description"] = "\n\n".join(filter(None, [described.get("description"), _REPEATABLE]))
     if idempotency.required_once in calls:
         _require("Idempotency-Key", described)
-    if "If-Match" in headers:
+    if "If-Match" in headers and operation.method == "PATCH":
         _require("If-Match", described)
     responses = described["responses"]
     responses.pop("422", None)

@@ -11,7 +11,9 @@ IfMatch = Annotated[
     Header(
         alias="If-Match",
         description="the ETag of the version being changed",
+        min_length=1,
         max_length=200,
+        pattern=r"^[\x21-\x7e][\x20-\x7e]*$",
         examples=['"3"'],
     ),
 ]

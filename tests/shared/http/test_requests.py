@@ -194,6 +194,13 @@ def test_parts_of_a_path_may_hold_any_character(shop):
     assert shop.client.get("/v1/odd/names/%ff").status_code == 404
 
 
+def test_what_is_said_literally_is_not_taken_for_a_name(shop):
+    assert shop.client.get("/v1/odd/names/latest").json() == {"latest": "王芳"}
+    refused = shop.client.delete("/v1/odd/names/latest")
+    assert (refused.status_code, refused.headers["allow"]) == (405, "GET")
+    assert shop.client.delete("/v1/odd/names/fang").status_code == 204
+
+
 def test_a_hosted_page_needs_no_credential(shop):
     assert shop.stranger.get("/v1/odd/hosted").text == "<p>你好</p>"
 

@@ -186,6 +186,16 @@ def get_name(name: str, first: str = "") -> dict[str, str]:
     return {"name": name, "first": first}
 
 
+@odd.delete("/names/{name}", scopes=["odd:write"], status_code=204)
+def delete_name(name: str) -> None:
+    pass
+
+
+@odd.get("/names/latest", scopes=["odd:read"])
+def get_latest_name() -> dict[str, str]:
+    return {"latest": "王芳"}
+
+
 @odd.get("/hosted", public=True)
 def get_hosted_page() -> Response:
     return Response("<p>你好</p>", media_type="text/html")
