@@ -39,7 +39,7 @@ down:  ## stop what was started: the suite, its Postgres, Kafka
 
 .PHONY: test check lint types imports migrations contracts manifests faults bench image format
 test: $(VENV)/dev.stamp  ## all tests, on a real Postgres and a real Kafka (ARGS="tests/scoring -k tier")
-	@exec $(BIN)/python -m pytest -n 2 $(ARGS)
+	@exec $(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
 check: lint types imports migrations contracts manifests  ## everything that needs no running: lint, types, contracts, manifests
 

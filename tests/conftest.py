@@ -28,7 +28,7 @@ from shared.settings import Settings
 DIRECTORY = "REGULARS_TEST_DIRECTORY"
 PEPPER = "a-pepper-that-only-the-tests-know"
 
-pytest_plugins = ["tests.kafka"] if Path(__file__).with_name("kafka.py").exists() else []
+pytest_plugins = ["tests.kafka", "tests.deployment"]
 
 
 def pytest_configure(config: pytest.Config) -> None:

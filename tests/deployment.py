@@ -22,6 +22,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import httpx
 import psycopg
+import pytest
 
 from shared.auth.keys import hmac_of, new_key
 
@@ -257,6 +258,14 @@ def deployed(directory: Path, server_url: str, bus: str, **more: Any) -> Iterato
     finally:
         deployment.stop()
         deployment.drop()
+
+
+@pytest.fixture(scope="session")
+def deployment(tmp_path_factory: pytest.TempPathFactory, cluster: Any, kafka: str) -> Iterator[Deployment]:
+    """One deployment for all the tests that leave it whole. They carry `xdist_group("deployment")`, so that one worker
+    has it, and customers of their own."""
+    with deployed(tmp_path_factory.mktemp("deployment"), cluster.url(), kafka) as running:
+        yield running
 
 
 def purchase(customer: str, number: int | str, **changes: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A deployment of separate processes over a Kafka and a Postgres of its own, so that both may be hurt.
+"""How much is done to a deployment of separate processes, and a broker that may be hurt.
 
 `make faults` runs the sizes that promises.md names (REGULARS_FAULTS=full); CI runs a short smoke of the same tests.
 """
@@ -6,12 +6,10 @@
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.broker import Broker
-from tests.deployment import Deployment, deployed
 
 FULL = os.environ.get("REGULARS_FAULTS") == "full"
 
@@ -20,12 +18,6 @@ FULL = os.environ.get("REGULARS_FAULTS") == "full"
 def size() -> Callable[[int, int], int]:
     """size(smoke, full): how much of something this run does."""
     return lambda smoke, full: full if FULL else smoke
-
-
-@pytest.fixture
-def deployment(tmp_path: Path, cluster: Any, kafka: str) -> Iterator[Deployment]:
-    with deployed(tmp_path, cluster.url(), kafka) as running:
-        yield running
 
 
 @pytest.fixture

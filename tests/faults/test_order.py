@@ -4,8 +4,12 @@ import random
 import threading
 import time
 
+import pytest
+
 from tests.deployment import Deployment
 from tests.faults.load import record_purchases
+
+pytestmark = pytest.mark.xdist_group("deployment")
 
 TOPIC = "regulars.profile.customer.v1"
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from tests.broker import Broker
 from tests.deployment import Deployment, Process, deployed, free_port, purchase
@@ -67,6 +68,7 @@ class Balancer:
         self.errors.append(f"{external_id}: no replica accepted it")
 
 
+@pytest.mark.xdist_group("deployment")
 def test_rolling_restarts_are_not_noticed(deployment: Deployment, size) -> None:
     first = deployment.processes["profile api"]
     second = Process(

@@ -2,8 +2,12 @@
 
 import time
 
+import pytest
+
 from tests.deployment import Deployment, purchase
 from tests.faults.load import record_purchases
+
+pytestmark = pytest.mark.xdist_group("deployment")
 
 POISON = """
 create function refuse_poison() returns trigger language plpgsql as

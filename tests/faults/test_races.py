@@ -7,6 +7,8 @@ import pytest
 
 from tests.deployment import Deployment, purchase
 
+pytestmark = pytest.mark.xdist_group("deployment")
+
 ROLES = ("api", "relay", "react")
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests.deployment import Deployment, purchase
 
-pytestmark = pytest.mark.xdist_group("suite")
+pytestmark = pytest.mark.xdist_group("deployment")
 
 
 def now(**shift: float) -> str:
@@ -30,8 +30,10 @@ def eventually(ask: Callable[[], Any], holds: Callable[[Any], Any], seconds: flo
 
 
 @pytest.fixture
-def api(suite: Deployment):
-    clients = {service: suite.client(service) for service in ("profile", "scoring", "campaigns", "feedback")}
+def api(deployment: Deployment):
+    clients = {
+        service: deployment.client(service) for service in ("profile", "scoring", "campaigns", "feedback")
+    }
     yield clients
     for client in clients.values():
         client.close()
@@ -69,12 +71,14 @@ def buy(api, name: str, external_id: str, price: str, **changes: Any) -> dict[st
     return dict(reply.json())
 
 
-def messages(suite: Deployment) -> list[str]:
-    folder = Path(suite.environment["REGULARS_MAILBOX_DIR"])
+def messages(deployment: Deployment) -> list[str]:
+    folder = Path(deployment.environment["REGULARS_MAILBOX_DIR"])
     return [path.read_text() for path in sorted(folder.rglob("*.eml"))] if folder.exists() else []
 
 
-def test_a_purchase_reaches_score_and_points_and_a_return_takes_both_back(suite: Deployment, api) -> None:
+def test_a_purchase_reaches_score_and_points_and_a_return_takes_both_back(
+    deployment: Deployment, api
+) -> None:
     made = buy(api, "walker", "walk-1", "200.00")
     customer_id = made["customer_id"]
     score = eventually(
@@ -104,7 +108,9 @@ def balance(api, customer_id: str) -> int | None:
     return int(reply.json()["balance"]) if reply.status_code == 200 else None
 
 
-def test_a_tier_upgrade_issues_an_offer_and_an_email_leaves_only_with_consent(suite: Deployment, api) -> None:
+def test_a_tier_upgrade_issues_an_offer_and_an_email_leaves_only_with_consent(
+    deployment: Deployment, api
+) -> None:
     agreed, silent = regular(api, "upgraded"), None
     buy(api, "upgraded", "up-1", "10.00")
     silent = buy(api, "silent", "up-2", "10.00")["customer_id"]
@@ -134,7 +140,7 @@ def test_a_tier_upgrade_issues_an_offer_and_an_email_leaves_only_with_consent(su
         lambda: api["campaigns"].get(f"/customers/{agreed}/messages").json()["items"],
         lambda items: any(item["state"] == "sent" for item in items),
     )
-    assert any("王芳" in message or "=" in message for message in messages(suite))
+    assert any("王芳" in message or "=" in message for message in messages(deployment))
     skipped = eventually(
         lambda: api["campaigns"].get(f"/customers/{silent}/messages").json()["items"],
         lambda items: any(item["state"] == "skipped" for item in items),
@@ -146,7 +152,9 @@ def test_a_tier_upgrade_issues_an_offer_and_an_email_leaves_only_with_consent(su
     assert told
 
 
-def test_a_detractor_opens_a_case_and_hears_no_promotion_until_it_is_resolved(suite: Deployment, api) -> None:
+def test_a_detractor_opens_a_case_and_hears_no_promotion_until_it_is_resolved(
+    deployment: Deployment, api
+) -> None:
     assert api["feedback"].post("/surveys", json={"name": "After purchase"}).status_code == 201
     customer_id = regular(api, "unhappy")
     buy(api, "unhappy", "sad-1", "50.00")
@@ -184,22 +192,24 @@ def test_a_detractor_opens_a_case_and_hears_no_promotion_until_it_is_resolved(su
     )
 
 
-def test_after_everything_the_invariants_hold_and_a_replay_changes_nothing(suite: Deployment, api) -> None:
+def test_after_everything_the_invariants_hold_and_a_replay_changes_nothing(
+    deployment: Deployment, api
+) -> None:
     buy(api, "replayed", "again-1", "77.00")
-    told = suite.settle()
+    told = deployment.settle()
     assert all(all(part["invariants"].values()) for part in told.values())
     assert all(part["parked"] == part["dead_letters"] == 0 for part in told.values())
-    replayed = suite.suite("replay")
+    replayed = deployment.suite("replay")
     assert replayed["events_applied"] == 0
     assert replayed["events_reread"] > 0
-    assert suite.hashes() == {service: part["state_hash"] for service, part in told.items()}
+    assert deployment.hashes() == {service: part["state_hash"] for service, part in told.items()}
     buy(api, "replayed", "again-2", "77.00")
-    moved = suite.settle()
+    moved = deployment.settle()
     for service in ("profile", "scoring", "campaigns"):
         assert moved[service]["state_hash"] != told[service]["state_hash"]
 
 
-def test_rebuilding_scoring_from_the_topics_gives_the_same_metrics(suite: Deployment, api) -> None:
-    told = suite.settle()
-    rebuilt = suite.rebuild_scoring()
+def test_rebuilding_scoring_from_the_topics_gives_the_same_metrics(deployment: Deployment, api) -> None:
+    told = deployment.settle()
+    rebuilt = deployment.rebuild_scoring()
     assert rebuilt["metrics_hash"] == told["scoring"]["metrics_hash"]
