@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import event as sqlalchemy_event
 from sqlalchemy.orm import Session, SessionTransaction
 
-from shared.database import Sessions
+from shared.database import Sessions, execute_hot
 from shared.errors import Invalid
 from shared.events.envelope import Event
 from shared.tracing import current_traceparent
@@ -108,13 +108,12 @@ def _write(session: Session) -> None:
         return
     # What the ORM still holds goes first: the rows of a domain are locked before the streams, always.
     session.flush()
-    connection = session.connection()
     if len(buffer) == 1:
         topic, key, event_id, kind, data, traceparent, causation_id = buffer[0]
-        connection.exec_driver_sql(_ONE, (topic, key, event_id, kind, data, traceparent, causation_id))
+        execute_hot(session, _ONE, (topic, key, event_id, kind, data, traceparent, causation_id))
     else:
         buffer.sort(key=lambda announced: announced[:2])  # stable: the order within a key stays
-        connection.exec_driver_sql(_MANY, tuple(list(column) for column in zip(*buffer, strict=True)))
+        execute_hot(session, _MANY, tuple(list(column) for column in zip(*buffer, strict=True)))
     buffer.clear()
 
 

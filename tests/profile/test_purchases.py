@@ -384,3 +384,19 @@ def test_batches_that_overlap_in_opposite_orders_do_not_deadlock(committing):
     assert (statuses.count(201), statuses.count(200)) == (100, 300)
     assert committing.ask("select count(*) from purchase") == [(100,)]
     committing.holds()
+
+
+def test_a_lost_connection_is_an_unavailable_database_and_the_next_request_finds_another(committing):
+    for number in range(3):
+        committing.buy(f"before-{number}")
+    with committing.under_test.engine.connect() as killer:
+        killer.exec_driver_sql(
+            "select pg_terminate_backend(pid) from pg_stat_activity"
+            " where datname = current_database() and pid <> pg_backend_pid()"
+        )
+    replies = [committing.buy(f"after-{number}") for number in range(40)]
+    assert {reply.status_code for reply in replies} <= {201, 503}
+    assert replies[-1].status_code == 201
+    recorded = committing.ask("select count(*) from purchase where external_id like 'after-%'")[0][0]
+    assert recorded == sum(reply.status_code == 201 for reply in replies)
+    assert recorded == len(committing.announced("purchase_recorded")) - 3

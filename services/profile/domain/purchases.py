@@ -20,6 +20,7 @@ from services.profile.rules.amounts import Amounts, Unpriceable, price
 from services.profile.rules.facts import CustomerRef, PurchaseFacts
 from services.profile.rules.fingerprint import fingerprint
 from shared import money
+from shared.database import execute_hot
 from shared.errors import Conflict, Invalid, Refusal
 from shared.ids import uuid7
 from shared.messaging.outbox import LARGEST, announce
@@ -149,21 +150,16 @@ def _record_at_once(session: Session, facts: PurchaseFacts) -> Recorded | None:
     if ref is not None:
         row["customer_source"], row["customer_external_id"] = ref.source, ref.external_id
     row["lines"] = lines
-    found = (
-        session.connection()
-        .exec_driver_sql(
-            _RECORD_ONE[way],
-            {
-                "facts": json.dumps(row),
-                "window": str(session.info["settings"].historical_after_days),
-                "ahead": pricing.LONGEST_AHEAD,
-            },
-        )
-        .first()
-    )
+    parameters = {
+        "facts": json.dumps(row),
+        "window": str(session.info["settings"].historical_after_days),
+        "ahead": pricing.LONGEST_AHEAD,
+    }
+    found = execute_hot(session, _RECORD_ONE[way], parameters).fetchone()
     if found is None:
         return None
-    recorded = Recorded(purchase_id, found.customer_id, found.recorded_at, found.historical, amounts, lines)
+    customer_id, recorded_at, historical = found
+    recorded = Recorded(purchase_id, customer_id, recorded_at, historical, amounts, lines)
     announce(session, purchase_rows.event(facts, recorded))
     return recorded
 
