@@ -6,6 +6,7 @@ the Online Retail file: the file is imported and everybody is scored as of the m
 """
 
 import os
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -145,6 +146,7 @@ def _generate(suite: SuiteClient, count: int, settle: Settle) -> None:
     _settle_cases(suite, list(buyers.values()))
     _redeem(suite, rewards[0], buyers)
     settle("applying the events")
+    _await_deliveries(suite, list(buyers.values()))
     print_summary(suite, job["report"], None, survey=survey["id"], customers=list(buyers.values()))
 
 
@@ -248,6 +250,22 @@ def _redeem(suite: SuiteClient, reward: dict[str, Any], buyers: dict[int, str]) 
         if redeemed == 3:
             break
     print(f"{redeemed} customers redeemed {reward['name']!r}")
+
+
+def _await_deliveries(suite: SuiteClient, customer_ids: list[str], within: float = 30) -> None:
+    """Messages leave a moment after the event that asked for them."""
+    deadline = time.monotonic() + within
+    waiting = customer_ids
+    while waiting and time.monotonic() < deadline:
+        waiting = [
+            customer_id
+            for customer_id in waiting
+            if any(
+                message["state"] == "pending"
+                for message in suite.items(f"/campaigns/v1/customers/{customer_id}/messages")
+            )
+        ]
+        time.sleep(0.5 if waiting else 0)
 
 
 def _counted(outcomes: Mapping[int, int]) -> str:
