@@ -13,7 +13,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 
 from shared import tracing
-from shared.errors import Conflict, Fault, Invalid, Refusal, Unavailable
+from shared.errors import Conflict, Fault, Invalid, NotFound, Refusal, Unavailable
 
 MEDIA_TYPE = "application/problem+json"
 MOST_FAULTS = 100
@@ -125,6 +125,8 @@ def _database(error: DBAPIError) -> Refusal | None:
 
 def _invalid(error: RequestValidationError) -> Refusal:
     faults = [_fault(found, error.body) for found in error.errors()[:MOST_FAULTS]]
+    if all(found["loc"][0] == "path" and found["type"] == "uuid_parsing" for found in error.errors()):
+        return NotFound("unknown_id", "nothing can be known under this id: it is not a UUID", faults=faults)
     if any(fault.code == "json_invalid" for fault in faults):
         return Invalid("malformed_json", "the body is not JSON", faults=faults)
     count = len(error.errors())

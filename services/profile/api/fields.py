@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, date, datetime
+from string import ascii_uppercase
 from typing import Annotated, Any
 from uuid import UUID
 from zoneinfo import available_timezones
@@ -25,6 +26,9 @@ from services.profile.rules.mapping_countries import is_code
 _PRINTABLE = r"^[^\x00-\x1f\x7f]*$"
 _DATE_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d+)?)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _ZONES = available_timezones()
+_COUNTRIES: list[Any] = [
+    first + second for first in ascii_uppercase for second in ascii_uppercase if is_code(first + second)
+]
 
 Id = Annotated[StrictStr, StringConstraints(min_length=1, max_length=200, pattern=_PRINTABLE)]
 """How an outside system names something."""
@@ -70,7 +74,12 @@ def _in_reach(value: datetime) -> datetime:
     return value.astimezone(UTC)
 
 
-When = Annotated[AwareDatetime, BeforeValidator(_only_text), AfterValidator(_in_reach)]
+When = Annotated[
+    AwareDatetime,
+    BeforeValidator(_only_text),
+    AfterValidator(_in_reach),
+    Field(json_schema_extra={"pattern": "^(19|[2-8][0-9]|9[0-8])[0-9]{2}-"}),
+]
 """RFC 3339, read as UTC."""
 
 
@@ -98,14 +107,21 @@ def _zone(value: str) -> str:
 
 
 Country = Annotated[
-    StrictStr, StringConstraints(pattern=r"^[A-Z]{2}$"), AfterValidator(_country), Field(examples=["CN"])
+    StrictStr,
+    StringConstraints(pattern=r"^[A-Z]{2}$"),
+    AfterValidator(_country),
+    Field(examples=["CN"], json_schema_extra={"enum": _COUNTRIES}),
 ]
 Language = Annotated[
     StrictStr,
     StringConstraints(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$"),
     Field(description="BCP 47", examples=["zh"]),
 ]
-Zone = Annotated[StrictStr, AfterValidator(_zone), Field(examples=["Asia/Shanghai"])]
+Zone = Annotated[
+    StrictStr,
+    AfterValidator(_zone),
+    Field(examples=["Asia/Shanghai"], json_schema_extra={"enum": sorted(_ZONES)}),
+]
 
 
 class CustomerName(BaseModel):

@@ -57,7 +57,12 @@ class ImportOut(BaseModel):
     dry_run: bool = Field(description="nothing will be recorded; the report says what would be")
 
 
-@router.put("/import-mappings/{name}", scopes=["imports:write"], response_model=ImportMappingOut)
+@router.put(
+    "/import-mappings/{name}",
+    scopes=["imports:write"],
+    response_model=ImportMappingOut,
+    responses={201: {"model": ImportMappingOut, "description": "It is new."}},
+)
 def save_import_mapping(
     name: Name,
     body: Mapping,
@@ -103,9 +108,9 @@ def list_import_mappings(session: Transaction, page: Page) -> PageOf[ImportMappi
             "required": True,
             "description": "The file, of any length, as it is or compressed with gzip.",
             "content": {
-                "text/csv": {"schema": {"type": "string"}},
-                "application/x-ndjson": {"schema": {"type": "string"}},
-                "application/gzip": {"schema": {"type": "string", "format": "binary"}},
+                "text/csv": {"schema": {"type": "string", "minLength": 1}},
+                "application/x-ndjson": {"schema": {"type": "string", "minLength": 1}},
+                "application/gzip": {"schema": {"type": "string", "format": "binary", "minLength": 1}},
             },
         }
     },
@@ -115,7 +120,7 @@ async def start_import(
     response: Response,
     caller: Caller_,
     kind: Annotated[Literal["purchases"], Query(description="what the rows are")],
-    mapping: Annotated[str, Query(max_length=64, description="name of a saved mapping")],
+    mapping: Annotated[str, Query(min_length=1, max_length=64, description="name of a saved mapping")],
     dry_run: Annotated[bool, Query(description="report what would happen and record nothing")] = False,
 ) -> Any:
     """Import a file.

@@ -106,7 +106,11 @@ def test_every_fault_of_the_input_has_its_place(shop):
     }
     reply = shop.client.get("/v1/items", params={"limit": 0})
     assert reply.json()["errors"][0]["pointer"] == "/query/limit"
+
+
+def test_an_id_that_can_be_nobodys_is_unknown(shop):
     reply = shop.client.get("/v1/items/mug")
+    assert (reply.status_code, reply.json()["code"]) == (404, "unknown_id")
     assert reply.json()["errors"][0]["pointer"] == "/path/item_id"
 
 
