@@ -2,9 +2,10 @@
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from typing import Any
 
+from pydantic import BaseModel
 from pydantic_core import from_json
 from starlette.requests import Request
 
@@ -36,8 +37,8 @@ class TooSlow(Refusal):
 class BoundedRequest(Request):
     """A request whose body is at most 12 MB, and whose JSON is strict.
 
-    JSON deeper than 200 levels is refused, as are NaN, NUL characters and halves of surrogate pairs, none of which
-    Postgres could keep.
+    JSON deeper than 200 levels is refused, as are NaN and halves of surrogate pairs, which Postgres could not keep; so is
+    U+0000, once it is known what of the body is meant (``refuse_nul``).
     """
 
     async def stream(self) -> AsyncGenerator[bytes, None]:
@@ -63,7 +64,9 @@ class BoundedRequest(Request):
                 body = await self.body()
         except TimeoutError:
             raise TooSlow("body_too_slow", f"the body did not arrive within {PATIENCE:.0f} s") from None
-        exchange_of(self).body_read = True
+        exchange = exchange_of(self)
+        exchange.body_read = True
+        exchange.may_hold_nul = b"\\u0000" in body
         return body
 
     def require_json(self) -> None:
@@ -76,7 +79,7 @@ class BoundedRequest(Request):
 
 
 def parse_json(body: bytes) -> Any:
-    """The value of a JSON document. Raises Invalid (``malformed_json``, ``nul_character``) or TooLarge (``too_deep``)."""
+    """The value of a JSON document. Raises Invalid (``malformed_json``) or TooLarge (``too_deep``)."""
     try:
         value = from_json(body, allow_inf_nan=False, cache_strings="keys")
     except ValueError as error:
@@ -87,8 +90,6 @@ def parse_json(body: bytes) -> Any:
         ) from None
     if _MAYBE_WHOLE.search(body):
         value = _with_whole_numbers(value)
-    if b"\\u0000" in body and (faults := list(_nul_characters(value, ()))):
-        raise Invalid("nul_character", "a text holds the character U+0000", faults=faults)
     return value
 
 
@@ -102,7 +103,16 @@ def _with_whole_numbers(value: Any) -> Any:
     return value
 
 
+def refuse_nul(values: Iterable[Any]) -> None:
+    """Refuse texts with U+0000 in what a route was given (and not in fields that it ignores)."""
+    faults = [fault for value in values for fault in _nul_characters(value, ())]
+    if faults:
+        raise Invalid("nul_character", "a text holds the character U+0000", faults=faults)
+
+
 def _nul_characters(value: Any, at: tuple[Any, ...]) -> list[Fault]:
+    if isinstance(value, BaseModel):
+        return _nul_characters(value.model_dump(by_alias=True), at)
     if isinstance(value, str):
         return [Fault(pointer_to(at), "nul_character", "U+0000 cannot be kept")] if "\0" in value else []
     if isinstance(value, list):

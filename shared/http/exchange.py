@@ -23,6 +23,7 @@ class Exchange:
     caller: Caller | None = None
     status: int = 0
     body_read: bool = False
+    may_hold_nul: bool = False
     session: Session | None = None
     keep: Callable[[Response], None] | None = None
 

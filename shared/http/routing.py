@@ -27,7 +27,7 @@ from starlette.requests import Request as StarletteRequest
 from shared.auth.callers import Caller
 from shared.errors import Forbidden
 from shared.http import dependencies
-from shared.http.bodies import BoundedRequest
+from shared.http.bodies import BoundedRequest, refuse_nul
 from shared.http.exchange import Exchange, exchange_of
 from shared.http.idempotency import Replayed
 
@@ -151,6 +151,8 @@ class Route(APIRoute):
             reply = values[own[Response]] if Response in own else values.pop(_REPLY)
             exchange = exchange_of(request)
             try:
+                if exchange.may_hold_nul:
+                    refuse_nul(values.values())
                 if times:
                     assert exchange.session is not None
                     time = dependencies.time_of(exchange.session)

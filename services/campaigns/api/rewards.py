@@ -44,7 +44,7 @@ class RewardIn(BaseModel):
         ),
     ]
     points_price: Whole = Field(ge=1, le=_LARGEST)
-    stock: Annotated[Whole, Field(ge=0, le=_LARGEST)] | None = None
+    stock: Annotated[int, Field(strict=True, ge=0, le=_LARGEST)] | None = None
 
 
 class RewardOut(BaseModel):
