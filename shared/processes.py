@@ -3,6 +3,7 @@
 import logging
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -105,7 +106,8 @@ def http_server(app: Any, settings: Settings) -> "uvicorn.Server":
             date_header=True,
             proxy_headers=False,
             backlog=1024,
-            limit_concurrency=512,
+            # Requests are limited by shared/http/overload.py, with a proper answer; this bounds idle connections.
+            limit_concurrency=4_096,
             h11_max_incomplete_event_size=64 * 1024,
             timeout_keep_alive=30,
             timeout_graceful_shutdown=int(GRACE),
@@ -151,8 +153,9 @@ def run_threads(
     for thread in threads:
         thread.start()
     stop.wait()
+    deadline = time.monotonic() + GRACE
     for thread in threads:
-        thread.join(GRACE)
+        thread.join(max(0.0, deadline - time.monotonic()))
     if failures:
         raise SystemExit(1)
 
@@ -171,12 +174,13 @@ def react_loops(opened: OpenService, bus: Bus) -> list[tuple[str, Callable[[thre
 
 
 def work_loops(opened: OpenService) -> list[tuple[str, Callable[[threading.Event], None]]]:
-    """Jobs, steps and the schedule of one service. ``opened`` has no statement timeout."""
+    """Jobs, steps and, unless others start it, the schedule of one service. ``opened`` has no statement timeout."""
     service, context = opened.service, Context(opened.settings, opened.sessions, opened.engine)
+    schedule = service.schedule if opened.settings.run_schedule else ()
     loops: list[tuple[str, Callable[[threading.Event], None]]] = [
         (
             f"{service.name} housekeeping",
-            lambda stop: scheduler.run(context, service.steps, service.schedule, stop),
+            lambda stop: scheduler.run(context, service.steps, schedule, stop),
         )
     ]
     if service.jobs:
