@@ -87,7 +87,7 @@ lock:  ## renew the lock files after a change of pyproject.toml (needs uv)
 $(BIN)/python:
 	@[ -n "$(PYTHON)" ] || { echo "Python 3.11 or later is needed; name one with make PYTHON=…" >&2; exit 1; }
 	@echo "setting up $(VENV) with $$($(PYTHON) --version)"
-	@$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 # Only what running needs: fewer packages, and their byte code is made at the first start, where it is used.
 $(VENV)/run.stamp: requirements-run.lock | $(BIN)/python

@@ -1,6 +1,6 @@
 """The HTTP application of a service: what stands around its routes.
 
-From the outside in: CORS → request id, trace, metrics, log → errors → admission (who is calling, may they) → limits of
+From the outside in: CORS → request id, trace, metrics, log → errors → overload → admission (who is calling, may they) → limits of
 the body → the route. All of it is plain ASGI.
 """
 
@@ -24,6 +24,7 @@ from shared.http import openapi
 from shared.http.admission import Admission, Operations, call_operation
 from shared.http.health import Readiness
 from shared.http.observation import Observation
+from shared.http.overload import Overload
 from shared.http.refusals import Refusals
 from shared.http.routing import Router
 from shared.service import Service
@@ -122,7 +123,7 @@ def new_app(
     inner.operations = Operations(inner.routes, [prefix + path for path in service.public_paths])
 
     app: ASGIApp = Admission(inner, inner.operations, CredentialGate(keys, Tokens(settings)))
-    app = Observation(Refusals(app), service.name)
+    app = Observation(Refusals(Overload(app, settings.threads)), service.name)
     if settings.cors_origins:
         app = CORSMiddleware(
             app,
