@@ -60,7 +60,8 @@ class Settings(BaseModel):
     currency: Annotated[str | None, Field(pattern=r"^[A-Z]{3}$")] = None
     time_zone: Annotated[str, AfterValidator(_zone)] = "UTC"
     run_schedule: bool = Field(
-        default=True, description="false where something else starts scheduled work: the CronJobs of a cluster"
+        default=True,
+        description="false where something else starts scheduled work: the CronJobs of a cluster",
     )
     historical_after_days: int = Field(default=3, ge=0, description="facts older than this start nothing")
     cors_origins: Annotated[tuple[str, ...], BeforeValidator(_json)] = ()

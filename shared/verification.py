@@ -59,8 +59,7 @@ def verify(service: Service, engine: Engine, bus: Bus) -> Verification:
                 )
             ).one()
             invariants = {
-                name: _ask(connection, query).scalar() is True
-                for name, query in service.invariants.items()
+                name: _ask(connection, query).scalar() is True for name, query in service.invariants.items()
             }
     return Verification(
         state_hash=_digest(parts, parts),

@@ -214,7 +214,9 @@ class Server:
         """
         if self.cluster is None or self.cluster.is_running():
             return False
-        if (other := postgres.find_running(self.cluster.data)) is not None and other.port != self.cluster.port:
+        if (
+            other := postgres.find_running(self.cluster.data)
+        ) is not None and other.port != self.cluster.port:
             other.stop()
         self.cluster = postgres.start(self.cluster.data, port=self.cluster.port)
         return True

@@ -19,7 +19,9 @@ def upgrade() -> None:
         ) with (fillfactor = 70)
         """
     )
-    op.execute("comment on table shared.stream is 'one row per (topic, key); its lock serialises the writers of a key'")
+    op.execute(
+        "comment on table shared.stream is 'one row per (topic, key); its lock serialises the writers of a key'"
+    )
     op.execute("comment on column shared.stream.last is 'the sequence of the last event announced'")
 
     # A sequence of its own: identity columns of partitioned tables exist from Postgres 17 only.
