@@ -106,8 +106,12 @@ class EmbeddedSuite:
     def processes(self) -> list[psutil.Process]:
         assert self.popen
         parent = psutil.Process(self.popen.pid)
-        children = parent.children(recursive=True)
-        return [parent, *(child for child in children if "postgres" not in child.name())]
+        own = [parent]
+        for child in parent.children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):  # one of Postgres's that ended meanwhile
+                if "postgres" not in child.name():
+                    own.append(child)
+        return own
 
     def memory(self) -> dict[str, int]:
         """Proportional set size in bytes: of the suite's own processes and of Postgres's."""

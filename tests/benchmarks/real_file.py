@@ -56,12 +56,7 @@ def second_import(suite: EmbeddedSuite, before: dict[str, str]) -> Figure:
 
 
 def said(report: dict[str, Any]) -> str:
-    counts = {
-        name: value
-        for name, value in report.items()
-        if isinstance(value, int) and not isinstance(value, bool)
-    }
-    return ", ".join(f"{name} {value:,}" for name, value in list(counts.items())[:8])
+    return str(report.get("summary") or report)
 
 
 def killed_half_way(suite: EmbeddedSuite, unbroken: dict[str, str]) -> Figure:
