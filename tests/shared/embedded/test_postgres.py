@@ -100,3 +100,17 @@ def test_a_process_that_waits_to_be_reaped_is_not_alive():
     time.sleep(0.2)
     assert not postgres.is_alive(child)
     os.waitpid(child, 0)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has directories that nobody else may enter")
+def test_as_root_programs_and_data_may_lie_where_only_root_may_enter(tmp_path, monkeypatch):
+    wheel = binaries._wheel()
+    if not wheel:
+        pytest.skip("the wheel is not installed")
+    monkeypatch.setattr(postgres, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr(postgres, "_nobody_may_pass", lambda path: (tmp_path / "cache") in path.parents)
+    tmp_path.chmod(0o755)
+    copied = postgres._within_reach(wheel[0])
+    assert copied.folder.is_relative_to(tmp_path / "cache")
+    assert postgres._within_reach(wheel[0]) == copied
+    assert binaries._binaries(copied.folder) == copied
