@@ -123,7 +123,9 @@ def orders(session: Session, job_id: UUID, after: tuple[int, str], rows: int) ->
 
 def _fetch(session: Session, job_id: UUID, after: tuple[int, str], rows: int) -> list[StagedRow]:
     connection: Any = session.connection().connection.driver_connection
-    with connection.cursor(binary=True) as cursor:  # a row at a time through SQLAlchemy costs as much as all the rest
+    with connection.cursor(
+        binary=True
+    ) as cursor:  # a row at a time through SQLAlchemy costs as much as all the rest
         cursor.execute(_WINDOW, {"job_id": job_id, "kind": after[0], "order_number": after[1], "rows": rows})
         return [StagedRow._make(row) for row in cursor.fetchall()]
 
