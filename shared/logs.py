@@ -46,6 +46,10 @@ def configure(
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(max(threshold, logging.WARNING))
+    # The server may have set up handlers of its own, which write lines that are not JSON.
+    for name in ("uvicorn", "uvicorn.error"):
+        server = logging.getLogger(name)
+        server.handlers[:], server.propagate = [], True
 
 
 def _place(service: str) -> Any:

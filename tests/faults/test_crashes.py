@@ -5,9 +5,14 @@ import threading
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.deployment import SERVICES, Deployment, deployed
 from tests.faults.load import record_purchases
 from tests.postgres import Postgres
+
+# One worker after another: each of these is sixteen processes and more.
+pytestmark = pytest.mark.xdist_group("deployment")
 
 
 class Reaper:

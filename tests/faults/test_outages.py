@@ -12,6 +12,9 @@ from tests.broker import Broker
 from tests.deployment import Deployment, Process, deployed, free_port, purchase
 from tests.faults.load import record_purchases
 
+# One worker after another: each of these is sixteen processes and more.
+pytestmark = pytest.mark.xdist_group("deployment")
+
 
 def test_writes_are_answered_while_kafka_is_away_and_arrive_when_it_is_back(
     tmp_path: Path, cluster: Any, own_broker: Broker, size
@@ -68,7 +71,6 @@ class Balancer:
         self.errors.append(f"{external_id}: no replica accepted it")
 
 
-@pytest.mark.xdist_group("deployment")
 def test_rolling_restarts_are_not_noticed(deployment: Deployment, size) -> None:
     first = deployment.processes["profile api"]
     second = Process(

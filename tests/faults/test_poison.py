@@ -56,9 +56,10 @@ def test_one_poison_event_in_a_hundred_delays_nobody_else_and_a_retry_heals_it(
     assert deployment.hashes()["scoring"] == before
     assert all(told["scoring"]["invariants"].values())
     with deployment.connect("scoring") as connection:
-        assert connection.execute(
-            "select count(*) from purchase where external_id like 'sick-%'"
-        ).fetchone() == (3 * len(sick),)
+        recorded = connection.execute(
+            "select count(*) from purchase join customer using (customer_id) where natural_key like 'shop:sick-%'"
+        ).fetchone()
+    assert recorded == (3 * len(sick),)
 
 
 def keys_of(deployment: Deployment, pattern: str) -> set[str]:
