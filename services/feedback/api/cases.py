@@ -10,9 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from sqlalchemy import Row
 from sqlalchemy.orm import Session
 
-from services.feedback.api.fields import When
 from services.feedback.domain import cases, customers
 from shared.http.dependencies import Caller_, Now, Transaction
+from shared.http.fields import Moment
 from shared.http.idempotency import Once
 from shared.http.paging import Page, PageOf, page_of
 from shared.http.routing import Router
@@ -107,7 +107,7 @@ def list_cases(
     customer_id: UUID | None = None,
     state: Annotated[list[Literal["open", "resolved"]] | None, Query(description="repeat for OR")] = None,
     first_response_due_at_lt: Annotated[
-        When | None,
+        Moment | None,
         Query(description="only those without a first response that are due before this moment"),
     ] = None,
 ) -> Any:

@@ -10,7 +10,6 @@ from zoneinfo import available_timezones
 from fastapi import Path
 from pydantic import (
     AfterValidator,
-    AwareDatetime,
     BaseModel,
     BeforeValidator,
     Field,
@@ -21,10 +20,10 @@ from pydantic_core import PydanticCustomError
 
 from services.profile.rules.facts import CustomerRef
 from services.profile.rules.mapping_countries import is_code
+from shared.http.fields import Moment
 
 # No control characters: they would be invisible in an id and could break a message's head.
 _PRINTABLE = r"^[^\x00-\x1f\x7f]*$"
-_DATE_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d+)?)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _ZONES = available_timezones()
 _COUNTRIES: list[Any] = [
     first + second for first in ascii_uppercase for second in ascii_uppercase if is_code(first + second)
@@ -37,7 +36,6 @@ Words = Annotated[StrictStr, StringConstraints(max_length=1000, pattern=_PRINTAB
 Source = Annotated[str, Path(min_length=1, max_length=200, pattern=_PRINTABLE, examples=["shop"])]
 ExternalId = Annotated[str, Path(min_length=1, max_length=200, pattern=_PRINTABLE, examples=["17850"])]
 
-Whole = Annotated[int, Field(strict=True)]
 Quantity = Annotated[int, Field(strict=True, gt=0, le=2**31 - 1, examples=[6])]
 Minor = Annotated[int, Field(strict=True, ge=0, le=10**15, description="minor units of the currency")]
 Price = Annotated[
@@ -57,17 +55,6 @@ Currency = Annotated[
 ]
 
 
-def _only_text(value: Any) -> Any:
-    """A number is not a time, and a time without its offset could be any."""
-    if isinstance(value, datetime):
-        return value
-    if not isinstance(value, str) or not _DATE_TIME.fullmatch(value):
-        raise PydanticCustomError(
-            "date_time", "Input should be a date and time with offset, as 2026-11-20T10:00:00Z"
-        )
-    return value
-
-
 def _in_reach(value: datetime) -> datetime:
     if not 1900 <= value.year <= 9998:
         raise PydanticCustomError("date_time_out_of_range", "Input should lie between 1900 and 9998")
@@ -75,8 +62,7 @@ def _in_reach(value: datetime) -> datetime:
 
 
 When = Annotated[
-    AwareDatetime,
-    BeforeValidator(_only_text),
+    Moment,
     AfterValidator(_in_reach),
     Field(json_schema_extra={"pattern": "^(19|[2-8][0-9]|9[0-8])[0-9]{2}-"}),
 ]

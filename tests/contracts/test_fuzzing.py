@@ -1,0 +1,52 @@
+"""Every operation of the four documents holds what it says, against requests that schemathesis makes up (all its checks,
+authenticated). REGULARS_FUZZ_EXAMPLES: how many for each operation and phase (CI: a few)."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.deployment import ROOT, SERVICES
+from tests.embedded import EmbeddedSuite, embedded
+
+# In the worker that runs whole deployments, one after another.
+pytestmark = pytest.mark.xdist_group("deployment")
+
+EXAMPLES = os.environ.get("REGULARS_FUZZ_EXAMPLES", "3")
+
+
+@pytest.fixture(scope="module")
+def suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedSuite]:
+    with embedded(tmp_path_factory.mktemp("fuzzed") / "data", REGULARS_CURRENCY="CNY") as running:
+        yield running
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_every_operation_holds_what_its_document_says(
+    suite: EmbeddedSuite, service: str, tmp_path: Path
+) -> None:
+    key = (suite.directory / "admin.key").read_text().strip()
+    done = subprocess.run(
+        [
+            str(Path(sys.executable).with_name("schemathesis")),
+            "run",
+            f"{suite.url}/{service}/openapi.json",
+            "--header",
+            f"Authorization: Bearer {key}",
+            "--checks",
+            "all",
+            "--max-examples",
+            EXAMPLES,
+            "--seed",
+            "1",
+            "--no-color",
+        ],
+        cwd=ROOT,  # where schemathesis.toml is
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
