@@ -11,7 +11,7 @@ from typing import Any
 
 def prepare(method: str, path: str, body: Any, headers: Mapping[str, str]) -> bytes:
     """One HTTP/1.1 request, ready to be written."""
-    content = json.dumps(body).encode()
+    content = b"" if body is None else json.dumps(body).encode()
     lines = [f"{method} {path} HTTP/1.1", "Host: 127.0.0.1", "Content-Type: application/json"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
     lines += [f"Content-Length: {len(content)}", "", ""]
