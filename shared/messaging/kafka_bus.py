@@ -143,6 +143,8 @@ class KafkaBus:
             # Memory stays flat however far behind we are.
             fetch_max_bytes=8 * 1024 * 1024,
             max_partition_fetch_bytes=1024 * 1024,
+            # A member that joined before it had heard of a new topic is given none of it; it looks again this often.
+            metadata_max_age_ms=5_000,
             metrics_enabled=False,
             **self._connection,
             **settings,

@@ -7,6 +7,7 @@ it was acknowledged, and how late they were is told.
 """
 
 import asyncio
+import contextlib
 import json
 import os
 import random
@@ -38,6 +39,14 @@ class Connection:
         self.streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def ask(self, method: str, path: str, body: Any = None) -> tuple[int, dict[str, Any]]:
+        """Once more on a new connection where the server has just closed the old one, as every client does."""
+        if self.streams is not None:
+            with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+                return await self.exchange(method, path, body)
+            self.streams = None
+        return await self.exchange(method, path, body)
+
+    async def exchange(self, method: str, path: str, body: Any) -> tuple[int, dict[str, Any]]:
         if self.streams is None:
             self.streams = await asyncio.open_connection("127.0.0.1", self.port)
         reader, writer = self.streams
@@ -79,7 +88,7 @@ class Run:
             "PUT", f"/profile/v1/purchases/shop/{number}", purchase(name, number)
         )
         acknowledged = time.monotonic()
-        if status != 201:
+        if status not in (200, 201):
             self.wrong.append(f"{number}: {status} {told}")
             return
         self.spent[name] += told["total_minor"]

@@ -35,7 +35,7 @@ def without_repeats(sequences):
     return kept
 
 
-def wait_until(condition, seconds=30):
+def wait_until(condition, seconds=60):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "in time"
