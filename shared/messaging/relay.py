@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import SQLAlchemyError
@@ -149,7 +149,10 @@ def leading(engine: Engine) -> Iterator[Connection | None]:
         try:
             yield connection
         finally:
-            # A pooled connection would carry the lock along for ever: it goes with the connection.
+            # Given back at once, so that nobody waits until the server has noticed that the connection is gone – and the
+            # connection goes all the same: a pooled one that still held the lock would hold it for ever.
+            with suppress(SQLAlchemyError):
+                connection.scalar(text("select pg_advisory_unlock(:lock)"), {"lock": LEADER})
             connection.invalidate()
 
 
