@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import statistics
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -20,23 +19,14 @@ def prepare(method: str, path: str, body: Any, headers: Mapping[str, str]) -> by
 
 @dataclass
 class Outcome:
-    """What a run saw: requests a second, statuses by count, latencies in seconds."""
+    """What a run saw: requests a second, statuses by count."""
 
     seconds: float = 0.0
     statuses: dict[int, int] = field(default_factory=dict)
-    latencies: list[float] = field(default_factory=list)
 
     @property
     def per_second(self) -> float:
         return sum(self.statuses.values()) / self.seconds
-
-    def percentile(self, share: float) -> float:
-        ordered = sorted(self.latencies)
-        return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
-
-    @property
-    def median(self) -> float:
-        return statistics.median(self.latencies)
 
 
 async def _exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes) -> int:
@@ -52,9 +42,7 @@ async def _connection(port: int, requests: Iterator[bytes], outcome: Outcome) ->
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         for request in requests:
-            began = time.perf_counter()
             status = await _exchange(reader, writer, request)
-            outcome.latencies.append(time.perf_counter() - began)
             outcome.statuses[status] = outcome.statuses.get(status, 0) + 1
     finally:
         writer.close()
