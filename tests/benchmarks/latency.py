@@ -70,6 +70,15 @@ class Run:
         self.spent: dict[str, int] = defaultdict(int)
         self.points: dict[str, int] = defaultdict(int)
 
+    async def meet(self) -> None:
+        """Everybody's first purchase, before the clock starts: whoever is looked at is a regular."""
+        await asyncio.gather(*(self.introduce(writer) for writer in range(WRITERS)))
+
+    async def introduce(self, writer: int) -> None:
+        to = Connection(self.deployment, "profile")
+        for customer in range(writer, CUSTOMERS, WRITERS):
+            await self.pay(to, f"c{customer}", f"first-{customer}", customer)
+
     async def drive(self) -> None:
         began = time.monotonic() + 1
         await asyncio.gather(*(self.write(writer, began) for writer in range(WRITERS)))
@@ -81,20 +90,23 @@ class Run:
             due = began + number / RATE
             await asyncio.sleep(max(0.0, due - time.monotonic()))
             self.late.append(max(0.0, time.monotonic() - due))
-            await self.buy(to, f"c{writer + WRITERS * random.randrange(CUSTOMERS // WRITERS)}", number)
+            name = f"c{writer + WRITERS * random.randrange(CUSTOMERS // WRITERS)}"
+            customer_id = await self.pay(to["profile"], name, str(number), number)
+            acknowledged = time.monotonic()
+            if customer_id and random.random() < SAMPLED:
+                await self.look(to, name, customer_id, acknowledged)
 
-    async def buy(self, to: dict[str, Connection], name: str, number: int) -> None:
-        status, told = await to["profile"].ask(
-            "PUT", f"/profile/v1/purchases/shop/{number}", purchase(name, number)
+    async def pay(self, profile: Connection, name: str, purchase_id: str, number: int) -> str | None:
+        """The customer's id, or None (and it is wrong) where the purchase was refused."""
+        status, told = await profile.ask(
+            "PUT", f"/profile/v1/purchases/shop/{purchase_id}", purchase(name, number)
         )
-        acknowledged = time.monotonic()
         if status not in (200, 201):
-            self.wrong.append(f"{number}: {status} {told}")
-            return
+            self.wrong.append(f"{purchase_id}: {status} {told}")
+            return None
         self.spent[name] += told["total_minor"]
         self.points[name] += told["total_minor"] // 100
-        if random.random() < SAMPLED:
-            await self.look(to, name, told["customer_id"], acknowledged)
+        return str(told["customer_id"])
 
     async def look(self, to: dict[str, Connection], name: str, id_: str, acknowledged: float) -> None:
         """Ask until score and points are both right; more than right, or never, is wrong."""
@@ -121,6 +133,8 @@ def measure() -> list[Figure]:
         deployed(Path(folder) / "apart", postgres.url, broker.url) as deployment,
     ):
         run = Run(deployment)
+        asyncio.run(run.meet())
+        deployment.settle()
         asyncio.run(run.drive())
         deployment.settle()
         with deployment.connect("scoring") as connection:
