@@ -10,10 +10,10 @@ from sqlalchemy import RowMapping, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from services.profile.import_tables import import_mapping
 from services.profile.rules import mapping_stream as stream
 from services.profile.rules.mapping import Mapping
 from services.profile.rules.mapping_rows import SKIPPED, ParsedRow, Refused, RowParser
+from services.profile.tables import import_mapping
 from shared.errors import NotFound
 from shared.jobs.tables import upload_block
 

@@ -1,4 +1,4 @@
-from services.profile.import_tables import metadata
+from services.profile.tables import metadata
 from shared.migrate import run_environment
 
 run_environment(metadata)

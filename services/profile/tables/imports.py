@@ -3,7 +3,7 @@
 from sqlalchemy import BigInteger, Column, Integer, Numeric, SmallInteger, Table, Text, func, text
 from sqlalchemy.dialects.postgresql import JSONB
 
-from services.profile.tables import metadata
+from services.profile.tables.schema import metadata
 from shared.database import Timestamptz, Uuid
 
 import_mapping = Table(

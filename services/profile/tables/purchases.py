@@ -1,8 +1,4 @@
-"""The profile database on one page (the tables of imports are in import_tables.py).
-
-Whatever could tell who a person is lies in a ``…_sealed`` column: ciphertext under a key of that customer alone
-(shared/sealing). Everything else is ids, coarse facts and amounts.
-"""
+"""What was bought and what came back."""
 
 from sqlalchemy import (
     ARRAY,
@@ -11,7 +7,6 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     ForeignKey,
-    Identity,
     Index,
     Integer,
     LargeBinary,
@@ -19,51 +14,11 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
-    func,
     text,
 )
 
-from shared.database import Timestamptz, Uuid, new_metadata
-
-metadata = new_metadata()
-
-customer = Table(
-    "customer",
-    metadata,
-    Column("customer_id", Uuid, primary_key=True),
-    Column("kind", Text, nullable=False),
-    Column("name_sealed", LargeBinary),
-    Column("email_sealed", LargeBinary),
-    Column("phone_sealed", LargeBinary),
-    Column("birth_date_sealed", LargeBinary),
-    # MM-DD: what birthday wishes need, and all that may leave this service about a birth date.
-    Column("birth_month_day", Text),
-    Column("country", Text),
-    Column("region", Text),
-    Column("language", Text),
-    Column("time_zone", Text),
-    Column("acquisition_channel", Text),
-    Column("tags", ARRAY(Text), nullable=False, server_default=text("'{}'")),
-    Column("registered_at", Timestamptz, nullable=False),
-    Column("created_at", Timestamptz, nullable=False, server_default=func.now()),
-    Column("updated_at", Timestamptz, nullable=False, server_default=func.now()),
-    Column("version", Integer, nullable=False, server_default=text("1")),
-    Column("state", Text, nullable=False, server_default=text("'active'")),
-    Column("merged_into", Uuid, ForeignKey("customer.customer_id")),
-    CheckConstraint("kind in ('person', 'organisation')", name="kind"),
-    CheckConstraint("state in ('active', 'merged', 'erased')", name="state"),
-    CheckConstraint("(state = 'merged') = (merged_into is not null)", name="merged_into"),
-    Index("ix_customer_created_at_customer_id", "created_at", "customer_id"),
-    Index("ix_customer_country_created_at_customer_id", "country", "created_at", "customer_id"),
-)
-
-customer_external_id = Table(
-    "customer_external_id",
-    metadata,
-    Column("source", Text, primary_key=True),
-    Column("external_id", Text, primary_key=True),
-    Column("customer_id", Uuid, ForeignKey("customer.customer_id"), nullable=False, index=True),
-)
+from services.profile.tables.schema import metadata
+from shared.database import Timestamptz, Uuid
 
 # One row, written by the first purchase and fixed from then on.
 accounting = Table(
@@ -161,53 +116,4 @@ purchase_return_line = Table(
     Column("amount_minor", BigInteger, nullable=False),
     Column("accounting_amount_minor", BigInteger, nullable=False),
     CheckConstraint("quantity > 0", name="quantity_positive"),
-)
-
-# Append-only. The record in force is the one with the latest `in_force_from`; of two at once, the later recorded.
-consent = Table(
-    "consent",
-    metadata,
-    Column("consent_id", Uuid, primary_key=True),
-    Column("customer_id", Uuid, ForeignKey("customer.customer_id"), nullable=False),
-    Column("purpose", Text, nullable=False),
-    Column("channel", Text, nullable=False),
-    Column("state", Text, nullable=False),
-    Column("text_version", Text),
-    Column("evidence_sealed", LargeBinary),
-    Column("collected_at", Timestamptz, nullable=False),
-    Column("in_force_from", Timestamptz, nullable=False),
-    Column("recorded_at", Timestamptz, nullable=False),
-    Column("recorded_by", Text, nullable=False),
-    Column("number", BigInteger, Identity(always=True), nullable=False),
-    CheckConstraint("state in ('granted', 'denied', 'withdrawn', 'expired')", name="state"),
-    Index("ix_consent_in_force", "customer_id", "purpose", "channel", "in_force_from", "number"),
-)
-
-# Who asked for whose contact point, what for, and what the answer was. Append-only.
-disclosure = Table(
-    "disclosure",
-    metadata,
-    Column("disclosure_id", BigInteger, Identity(always=True), primary_key=True),
-    Column("asked_at", Timestamptz, nullable=False),
-    Column("asked_by", Text, nullable=False),
-    Column("customer_id", Uuid, nullable=False),
-    Column("purpose", Text, nullable=False),
-    Column("channel", Text, nullable=False),
-    Column("outcome", Text, nullable=False),
-    Column("consent_id", Uuid),
-    Index("ix_disclosure_customer_id_asked_at", "customer_id", "asked_at"),
-)
-
-api_key = Table(
-    "api_key",
-    metadata,
-    Column("api_key_id", Uuid, primary_key=True),
-    Column("name", Text, nullable=False),
-    Column("hmac", Text, nullable=False, unique=True),
-    Column("scopes", ARRAY(Text), nullable=False),
-    Column("created_at", Timestamptz, nullable=False),
-    Column("created_by", Text, nullable=False),
-    Column("revoked_at", Timestamptz),
-    Column("revoked_by", Text),
-    Index("ix_api_key_created_at_api_key_id", "created_at", "api_key_id"),
 )

@@ -1,0 +1,35 @@
+"""The profile database, a file for each noun.
+
+Whatever could tell who a person is lies in a ``…_sealed`` column: ciphertext under a key of that customer alone
+(shared/sealing). Everything else is ids, coarse facts and amounts.
+"""
+
+from services.profile.tables.api_keys import api_key
+from services.profile.tables.consents import consent, disclosure
+from services.profile.tables.customers import customer, customer_external_id
+from services.profile.tables.imports import import_customer, import_mapping, import_row
+from services.profile.tables.purchases import (
+    accounting,
+    purchase,
+    purchase_line,
+    purchase_return,
+    purchase_return_line,
+)
+from services.profile.tables.schema import metadata
+
+__all__ = [
+    "accounting",
+    "api_key",
+    "consent",
+    "customer",
+    "customer_external_id",
+    "disclosure",
+    "import_customer",
+    "import_mapping",
+    "import_row",
+    "metadata",
+    "purchase",
+    "purchase_line",
+    "purchase_return",
+    "purchase_return_line",
+]
