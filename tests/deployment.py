@@ -123,6 +123,7 @@ class Deployment:
             "REGULARS_BUS": self.bus,
             "REGULARS_SEALING_KEYS": "k1:" + base64.b64encode(secrets.token_bytes(32)).decode(),
             "REGULARS_LINK_KEY": secrets.token_hex(32),
+            "REGULARS_BLIND_INDEX_KEY": secrets.token_hex(32),
             "REGULARS_MAILBOX_DIR": str(self.directory / "mailbox"),
             "REGULARS_PUBLIC_URL": self.url("feedback"),
             **self.settings,
