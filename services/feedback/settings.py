@@ -4,8 +4,10 @@ from uuid import UUID
 
 from pydantic import Field
 
-from services.feedback.rules import links
+from shared import signed_links
 from shared.settings import Settings
+
+_PURPOSE = "regulars/feedback/invitation/v1"
 
 
 class FeedbackSettings(Settings):
@@ -16,11 +18,13 @@ class FeedbackSettings(Settings):
 
     def answer_url(self, invitation_id: UUID) -> str:
         """The link of an invitation: a credential, to be given to the invited only."""
-        return f"{self.public_url.rstrip('/')}/feedback/s/{links.token(invitation_id, self._link_keys[0])}"
+        token = signed_links.token(_PURPOSE, invitation_id.bytes, self._link_keys[0])
+        return f"{self.public_url.rstrip('/')}/feedback/s/{token}"
 
     def invitation_of(self, token: str) -> UUID | None:
-        return links.invitation_of(token, self._link_keys)
+        about = signed_links.opened(_PURPOSE, token, self._link_keys)
+        return UUID(bytes=about) if about is not None and len(about) == 16 else None
 
     @property
     def _link_keys(self) -> tuple[bytes, ...]:
-        return tuple(key.strip().encode() for key in self.link_key.split(",") if key.strip())
+        return signed_links.keys_of(self.link_key)

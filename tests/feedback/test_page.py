@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 
-from services.feedback.rules import links
+from shared import signed_links
 
 HAN = re.compile(r"[一-鿿]")
 
@@ -133,7 +133,8 @@ def test_a_link_signed_with_another_key_opens_nothing(world, invited):
     (invitation,) = world.invitations(invited[0])
     from uuid import UUID
 
-    forged = links.token(UUID(invitation["id"]), b"another key")
+    about = UUID(invitation["id"]).bytes
+    forged = signed_links.token("regulars/feedback/invitation/v1", about, b"another key")
     assert world.stranger.get(f"/s/{forged}").status_code == 404
     assert world.stranger.post(f"/s/{forged}", data={"score": "1"}).status_code == 404
 

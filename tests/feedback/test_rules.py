@@ -1,20 +1,17 @@
 """The pure decisions of feedback."""
 
-import string
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from math import comb
-from uuid import UUID, uuid4
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.feedback.rules import deadlines, detractors, languages, links, nps, throttle
+from services.feedback.rules import deadlines, detractors, nps, throttle
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 counts = st.integers(min_value=0, max_value=5_000)
-KEY = b"a key of the company that signs its links"
 
 
 # NPS
@@ -117,41 +114,7 @@ def test_a_purchase_from_before_the_last_invitation_invites_nobody():
     assert list(throttle.admitted(NOON, [NOON - timedelta(days=200)], timedelta(days=90))) == [False]
 
 
-# Links
-
-
-@given(st.uuids())
-def test_a_token_opens_its_own_invitation(invitation_id):
-    assert links.invitation_of(links.token(invitation_id, KEY), [KEY]) == invitation_id
-
-
-@given(
-    st.uuids(),
-    st.integers(min_value=0, max_value=42),
-    st.sampled_from(string.ascii_letters + string.digits + "-_"),
-)
-def test_a_token_with_any_other_character_opens_nothing(invitation_id, place, character):
-    token = links.token(invitation_id, KEY)
-    changed = token[:place] + character + token[place + 1 :]
-    assert changed == token or links.invitation_of(changed, [KEY]) is None
-
-
-@given(st.text(max_size=80))
-def test_no_text_of_a_strangers_making_opens_anything(text):
-    assert links.invitation_of(text, [KEY]) is None
-
-
-def test_a_replaced_key_goes_on_opening_old_links_until_it_is_taken_away():
-    token = links.token(invitation_id := uuid4(), b"the old key")
-    assert links.invitation_of(token, [KEY, b"the old key"]) == invitation_id
-    assert links.invitation_of(token, [KEY]) is None
-
-
-def test_a_token_fits_in_a_message():
-    assert len(links.token(UUID(int=0), KEY)) == 43
-
-
-# Deadlines, detractors, languages
+# Deadlines, detractors
 
 
 @pytest.mark.parametrize(
@@ -165,21 +128,3 @@ def test_the_first_response_is_due_by_the_promise_of_the_tier(tier, hours):
 
 def test_the_lowest_scores_are_severe():
     assert [detractors.severity(score) for score in range(7)] == ["high"] * 3 + ["normal"] * 4
-
-
-@pytest.mark.parametrize(
-    ("asked", "customer", "accepted", "language"),
-    [
-        ("en", "zh", "zh", "en"),
-        (None, "zh-CN", "en-GB,en;q=0.9", "zh"),
-        (None, "de", "fr, zh;q=0.8, en;q=0.5", "zh"),
-        (None, None, "zh-TW,zh;q=0.9,en;q=0.8", "zh"),
-        ("xx", "fr", "de", "en"),
-        (None, None, "en;q=nonsense,zh;q=0.1", "zh"),
-        (None, None, None, "en"),
-    ],
-)
-def test_the_page_speaks_the_language_asked_for_then_the_customers_then_the_browsers(
-    asked, customer, accepted, language
-):
-    assert languages.chosen(asked, customer, accepted) == language

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from services.feedback.api.dependencies import OwnSettings
 from services.feedback.domain import cases, customers, invitations
-from services.feedback.rules import languages
+from shared import languages
 from shared.http.dependencies import Transaction
 from shared.http.routing import Router
 

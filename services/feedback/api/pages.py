@@ -8,7 +8,8 @@ from fastapi.responses import HTMLResponse
 from services.feedback import pages
 from services.feedback.api.dependencies import OwnSettings
 from services.feedback.domain import answers
-from services.feedback.rules import languages, nps
+from services.feedback.rules import nps
+from shared import languages
 from shared.errors import Conflict, Gone
 from shared.http.dependencies import Now, Transaction
 from shared.http.routing import Router
