@@ -23,6 +23,7 @@ def new_secrets(database_url: str) -> dict[str, dict[str, str]]:
     pepper, password = secrets.token_hex(32), secrets.token_urlsafe(24)
     keys = {name: new_key(pepper)[0] for name in ("admin", *NAMES)}
     known = json.dumps({name: hmac_of(key, pepper) for name, key in keys.items()})
+    audit = secrets.token_hex(32)
     made = {
         name: {
             "REGULARS_DATABASE_URL": database_url.format(service=name).replace("PASSWORD", password),
@@ -35,6 +36,7 @@ def new_secrets(database_url: str) -> dict[str, dict[str, str]]:
                 for field, about in kind.model_fields.items()
                 if field.endswith("_key") and about.is_required()
             },
+            "REGULARS_AUDIT_KEY": audit,
         }
         for name, kind in kinds().items()
     }

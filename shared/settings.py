@@ -81,10 +81,23 @@ class Settings(BaseModel):
     jwks_url: str | None = None
 
     sealing_keys: Annotated[Mapping[str, bytes], BeforeValidator(_sealing_keys)]
+    audit_key: str = Field(
+        min_length=16,
+        description="keys the chain of the audit log, the same in all services; to replace it, put the new one in front"
+        " (`new,old`) and leave the old one there for as long as its entries are to be verified",
+    )
+    audit_anchors: str = Field(
+        default="", description="a file to whose end every new head of the audit log is written, beside the log"
+    )
 
     @property
     def zone(self) -> ZoneInfo:
         return ZoneInfo(self.time_zone)
+
+    @property
+    def audit_secrets(self) -> tuple[bytes, ...]:
+        """The keys of the audit log, the current one first."""
+        return tuple(key.strip().encode() for key in self.audit_key.split(",") if key.strip())
 
     @classmethod
     def from_environment(cls, service: str, environment: Mapping[str, str] | None = None) -> Self:

@@ -191,6 +191,7 @@ def settings_for(service: Service, url: str, **more: Any) -> tuple[Settings, str
         "environment_keys": {"admin": hmac_of(clear, PEPPER)},
         "profile_url": "http://127.0.0.1:9",  # nobody answers there
         "sealing_keys": {"k1": bytes(range(32))},
+        "audit_key": "an-audit-key-that-only-the-tests-know",
         "link_key": "a-link-key-that-only-the-tests-know",
         "blind_index_key": "a-blind-index-key-that-only-tests-know",
     }

@@ -122,6 +122,8 @@ class Deployment:
             "REGULARS_KEY_PEPPER": pepper,
             "REGULARS_BUS": self.bus,
             "REGULARS_SEALING_KEYS": "k1:" + base64.b64encode(secrets.token_bytes(32)).decode(),
+            "REGULARS_AUDIT_KEY": secrets.token_hex(32),
+            "REGULARS_AUDIT_ANCHORS": str(self.directory / "audit-anchors.jsonl"),
             "REGULARS_LINK_KEY": secrets.token_hex(32),
             "REGULARS_BLIND_INDEX_KEY": secrets.token_hex(32),
             "REGULARS_MAILBOX_DIR": str(self.directory / "mailbox"),

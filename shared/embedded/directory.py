@@ -162,6 +162,7 @@ class DataDirectory:
             "REGULARS_PORT": port,
             "REGULARS_PUBLIC_URL": address,
             "REGULARS_MAILBOX_DIR": str(self.path / "mailbox"),
+            "REGULARS_AUDIT_ANCHORS": str(self.path / "audit-anchors.jsonl"),
             **{f"REGULARS_{name.upper()}_URL": address for name in kinds},
             **{f"REGULARS_{name.upper()}_DATABASE_URL": server.database(name) for name in kinds},
         }

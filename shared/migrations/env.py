@@ -1,5 +1,6 @@
 """The chain of the tables in shared/, the first in every service's database."""
 
+from shared.audit import tables as audit
 from shared.auth import tables as auth
 from shared.http import tables as http
 from shared.jobs import tables as jobs
@@ -7,4 +8,4 @@ from shared.messaging import tables as messaging
 from shared.migrate import run_environment
 from shared.sealing import metadata as sealing
 
-run_environment(messaging.metadata, http.metadata, auth.metadata, sealing, jobs.metadata)
+run_environment(messaging.metadata, http.metadata, auth.metadata, sealing, jobs.metadata, audit.metadata)

@@ -41,7 +41,7 @@ def profile():
 
 def settings(url):
     return Settings(
-        service="campaigns", database_url="", key_pepper="p" * 16, sealing_keys={"a": bytes(32)}, profile_url=url,
+        service="campaigns", database_url="", key_pepper="p" * 16, sealing_keys={"a": bytes(32)}, audit_key="a" * 16, profile_url=url,
         service_key="rgl_own",
     )  # fmt: skip
 

@@ -25,6 +25,7 @@ def context(url):
             "database_url": url,
             "key_pepper": "p" * 16,
             "sealing_keys": {"k1": bytes(32)},
+            "audit_key": "a" * 16,
         }
     )
     engine = open_engine(url, pool_size=8)
