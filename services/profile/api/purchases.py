@@ -28,7 +28,7 @@ from services.profile.api.fields import (
 from services.profile.api.returns import ReturnOut
 from services.profile.domain import customer_profiles, purchase_reading, purchases
 from services.profile.domain.purchase_rows import Recorded
-from services.profile.domain.purchases import Outcome
+from services.profile.domain.recording import Outcome
 from services.profile.rules.facts import LineFacts, PurchaseFacts
 from services.profile.rules.fingerprint import canonical
 from shared.http.dependencies import Now, Transaction
@@ -218,7 +218,7 @@ def _item(outcome: Outcome) -> BatchItemOut:
     if outcome.problem is not None:
         return BatchItemOut(status=outcome.problem.status, problem=problem_of(outcome.problem))
     status: Literal[200, 201] = 201 if outcome.state == "recorded" else 200
-    return BatchItemOut(status=status, id=outcome.purchase_id, customer_id=outcome.customer_id)
+    return BatchItemOut(status=status, id=outcome.id, customer_id=outcome.customer_id)
 
 
 def _as_recorded(facts: PurchaseFacts, recorded: Recorded) -> str:

@@ -5,36 +5,24 @@ refused. Under a race the unique constraint decides; whoever loses waits for the
 """
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Literal, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from services.profile.domain import accounting, customers, pricing, purchase_rows
+from services.profile.domain import customers, pricing, purchase_rows, recording
 from services.profile.domain.purchase_rows import COLUMNS, FACTS, SELECTED, Recorded
+from services.profile.domain.recording import Candidate, Noun, Outcome
 from services.profile.rules.amounts import Amounts, Unpriceable, price
-from services.profile.rules.facts import CustomerRef, PurchaseFacts
+from services.profile.rules.facts import PurchaseFacts
 from services.profile.rules.fingerprint import fingerprint
 from shared import money
 from shared.database import execute_hot
-from shared.errors import Conflict, Invalid, Refusal
+from shared.errors import Conflict, Invalid
 from shared.ids import uuid7
 from shared.messaging.outbox import LARGEST, announce
-
-
-class Outcome(NamedTuple):
-    """What became of one purchase of many; ``problem`` says why it differs or was refused."""
-
-    state: Literal["recorded", "unchanged", "differs", "refused"]
-    purchase_id: UUID | None = None
-    customer_id: UUID | None = None
-    problem: Refusal | None = None
-    recorded: Recorded | None = None
-
 
 _KNOWN = {
     "by_name": """select c.customer_id from f
@@ -88,7 +76,7 @@ _SURELY_ANNOUNCEABLE = 250
 
 _EXISTING = text(
     """
-    select p.source, p.external_id, p.purchase_id, p.customer_id, p.fingerprint
+    select p.source, p.external_id, p.purchase_id as id, p.customer_id, p.fingerprint
     from unnest(cast(:sources as text[]), cast(:external_ids as text[])) as n (source, external_id)
     join purchase p using (source, external_id)
     """
@@ -101,34 +89,18 @@ def record(session: Session, facts: PurchaseFacts) -> Recorded | None:
     Raises Conflict ``purchase_differs``, Invalid ``customer_unknown``, ``exchange_rate_required``,
     ``occurred_in_the_future`` and what pricing refuses, Gone ``customer_erased``.
     """
-    if facts.exchange_rate is None and (recorded := _record_at_once(session, facts)):
-        return recorded
-    outcome = record_many(session, [facts], session.execute(text("select now()")).scalar_one())[0]
-    if outcome.problem is not None:
-        raise outcome.problem
-    return outcome.recorded
+    recorded = _record_at_once(session, facts) if facts.exchange_rate is None else None
+    if recorded is None:
+        outcome = record_many(session, [facts], session.execute(text("select now()")).scalar_one())[0]
+        if outcome.problem is not None:
+            raise outcome.problem
+        recorded = outcome.recorded
+    return recorded
 
 
 def record_many(session: Session, facts: Sequence[PurchaseFacts], now: datetime) -> list[Outcome]:
-    """Record up to some thousand purchases and announce them, in a constant number of statements.
-
-    Each is recorded whole or not at all, and what is wrong with one is its own outcome, in the order of ``facts``;
-    a purchase that stands twice in ``facts`` is compared with its first. ``now`` is the transaction's database time.
-    """
-    owners = customers.resolve_many(session, (one.customer for one in facts if one.customer is not None))
-    currency = accounting.currency(session) or (facts[0].currency if facts else "")
-    outcomes: dict[int, Outcome] = {}
-    candidates = []
-    for position, one in enumerate(facts):
-        try:
-            candidates.append(_prepare(position, one, owners, currency, now))
-        except Refusal as problem:
-            outcomes[position] = Outcome("refused", problem=problem)
-    if candidates and accounting.fixed_currency(session, currency) != currency:
-        return record_many(session, facts, now)  # another first purchase, in another currency, was faster
-    while candidates:
-        candidates = _record_round(session, candidates, outcomes, now)
-    return [outcomes[position] for position in range(len(facts))]
+    """Record up to some thousand purchases (recording.record_many); ``recorded`` of a new one is its Recorded."""
+    return recording.record_many(session, _PURCHASE, facts, now)
 
 
 def differs() -> Conflict:
@@ -164,111 +136,40 @@ def _record_at_once(session: Session, facts: PurchaseFacts) -> Recorded | None:
     return recorded
 
 
-@dataclass(slots=True)
-class _Candidate:
-    """A purchase that may be recorded, at its ``position`` in the batch. ``customer_id`` None: anonymous, or to be
-    made (``facts.customer`` is then set)."""
-
-    position: int
-    facts: PurchaseFacts
-    amounts: Amounts
-    fingerprint: bytes
-    customer_id: UUID | None
-
-    @property
-    def name(self) -> tuple[str, str]:
-        return (self.facts.source, self.facts.external_id)
-
-
-def _prepare(
-    position: int,
-    facts: PurchaseFacts,
-    owners: dict[CustomerRef, tuple[UUID, str]],
-    accounting_currency: str,
-    now: datetime,
-) -> _Candidate:
-    """Everything that can be wrong with a purchase by itself. Raises Invalid, Gone."""
-    pricing.check_time(facts.occurred_at, now)
-    facts = facts._replace(
-        exchange_rate=pricing.settle_rate(facts.currency, facts.exchange_rate, accounting_currency)
-    )
-    amounts = pricing.priced(facts, accounting_currency)
+def _check_size(facts: PurchaseFacts, amounts: Amounts, now: datetime) -> None:
     if len(facts.lines) > _SURELY_ANNOUNCEABLE:
         stand_in = Recorded(uuid7(), uuid7(), now, False, amounts, purchase_rows.lines(facts, amounts))
         if len(purchase_rows.event(facts, stand_in).model_dump_json().encode()) > LARGEST:
             raise Invalid("event_too_large", f"a purchase must fit into an event of {LARGEST // 1000} KB")
-    customer_id = None
-    if facts.customer is not None:
-        customer_id = customers.owner_of(facts.customer, owners, create=facts.create_customer)
-    return _Candidate(position, facts, amounts, fingerprint(facts), customer_id)
 
 
-def _record_round(
-    session: Session, candidates: Sequence[_Candidate], outcomes: dict[int, Outcome], now: datetime
-) -> list[_Candidate]:
-    """Compare what is known, record the first of each name that is not; returns who has to be looked at again."""
-    existing = {
-        (row.source, row.external_id): row
-        for row in session.execute(
-            _EXISTING,
-            {
-                "sources": [one.facts.source for one in candidates],
-                "external_ids": [one.facts.external_id for one in candidates],
-            },
-        )
+def _write(
+    session: Session, by_id: Mapping[UUID, Candidate[PurchaseFacts]], now: datetime
+) -> dict[UUID, Recorded]:
+    historical = {
+        id_: customers.is_historical(session, one.facts.occurred_at, now) for id_, one in by_id.items()
     }
-    customers.resolve_late(session, [one for one in candidates if one.name in existing])
-    new: dict[tuple[str, str], _Candidate] = {}
-    again = []
-    for one in candidates:
-        if known := existing.get(one.name):
-            same = known.fingerprint == one.fingerprint and known.customer_id == one.customer_id
-            outcomes[one.position] = Outcome(
-                "unchanged" if same else "differs",
-                known.purchase_id,
-                known.customer_id,
-                None if same else differs(),
-            )
-        elif new.setdefault(one.name, one) is not one:
-            again.append(one)
-    return again + _record_new(session, list(new.values()), outcomes, now)
-
-
-def _record_new(
-    session: Session, new: Sequence[_Candidate], outcomes: dict[int, Outcome], now: datetime
-) -> list[_Candidate]:
-    """Record purchases of different names; returns those that somebody else recorded in this moment."""
-    customers.ensure_strangers(session, new, now)
-    active = customers.lock_many(session, (one.customer_id for one in new if one.customer_id is not None))
-    by_id = {}
-    for one in new:
-        if one.facts.customer is None or one.customer_id in active:
-            by_id[uuid7()] = one
-        else:  # erased or merged since it was looked up
-            outcomes[one.position] = Outcome("refused", problem=customers.erased())
-    if not by_id:
-        return []
-
-    rows = []
-    for purchase_id, one in by_id.items():
-        row = purchase_rows.row(purchase_id, one.facts, one.amounts, one.fingerprint, one.customer_id)
-        row["historical"] = customers.is_historical(session, one.facts.occurred_at, now)
-        rows.append(row)
+    rows = [
+        purchase_rows.row(id_, one.facts, one.amounts, one.fingerprint, one.customer_id)
+        | {"historical": historical[id_]}
+        for id_, one in by_id.items()
+    ]
     inserted = set(session.scalars(_RECORD_MANY, {"facts": json.dumps(rows), "now": now}))
-    lines = {
-        purchase_id: purchase_rows.lines(by_id[purchase_id].facts, by_id[purchase_id].amounts)
-        for purchase_id in inserted
+    recorded = {
+        id_: Recorded(
+            id_,
+            one.customer_id,
+            now,
+            historical[id_],
+            one.amounts,
+            purchase_rows.lines(one.facts, one.amounts),
+        )
+        for id_, one in by_id.items()
+        if id_ in inserted
     }
-    purchase_rows.copy_lines(session, lines)
+    purchase_rows.copy_lines(session, {id_: one.lines for id_, one in recorded.items()})
+    announce(session, *(purchase_rows.event(by_id[id_].facts, one) for id_, one in recorded.items()))
+    return recorded
 
-    events = []
-    for purchase_id, one in by_id.items():
-        if purchase_id in inserted:
-            historical = customers.is_historical(session, one.facts.occurred_at, now)
-            recorded = Recorded(
-                purchase_id, one.customer_id, now, historical, one.amounts, lines[purchase_id]
-            )
-            outcomes[one.position] = Outcome("recorded", purchase_id, one.customer_id, recorded=recorded)
-            events.append(purchase_rows.event(one.facts, recorded))
-    announce(session, *events)
-    return [one for purchase_id, one in by_id.items() if purchase_id not in inserted]
+
+_PURCHASE = Noun(_EXISTING, fingerprint, differs, _check_size, _write)

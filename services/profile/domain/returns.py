@@ -1,38 +1,28 @@
 """Returns: against a purchase's lines, exact to the minor unit, or unmatched."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Literal, NamedTuple
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Row, text
 from sqlalchemy.orm import Session
 
-from services.profile.domain import accounting, customers, pricing
+from services.profile.domain import customers, pricing, recording
+from services.profile.domain.recording import Candidate, Noun, Outcome
 from services.profile.rules.amounts import Amounts
-from services.profile.rules.facts import CustomerRef, MatchedReturnFacts, UnmatchedReturnFacts
+from services.profile.rules.facts import MatchedReturnFacts, UnmatchedReturnFacts
 from services.profile.rules.fingerprint import (
     canonical,
     matched_return_fingerprint,
     unmatched_return_fingerprint,
 )
 from services.profile.rules.returns import BoughtLine, ReversedLine, Unreturnable, reverse
-from shared.errors import Conflict, Fault, Invalid, Refusal
+from shared.errors import Conflict, Fault, Invalid
 from shared.events.profile import PurchaseReturned, ReturnLine
 from shared.ids import uuid7
 from shared.messaging.outbox import announce
-
-
-class ReturnOutcome(NamedTuple):
-    """What became of one return of many; ``problem`` says why it differs or was refused."""
-
-    state: Literal["recorded", "unchanged", "differs", "refused"]
-    return_id: UUID | None = None
-    customer_id: UUID | None = None
-    problem: Refusal | None = None
-
 
 _FIND_PURCHASE = text(
     "select purchase_id, customer_id from purchase where source = :source and external_id = :external_id"
@@ -46,7 +36,7 @@ _LINES = text(
 )
 _EXISTING = text(
     """
-    select r.source, r.external_id, r.return_id, r.customer_id, r.fingerprint
+    select r.source, r.external_id, r.return_id as id, r.customer_id, r.fingerprint
     from unnest(cast(:sources as text[]), cast(:external_ids as text[])) as n (source, external_id)
     join purchase_return r using (source, external_id)
     """
@@ -147,100 +137,27 @@ def record_unmatched(session: Session, facts: UnmatchedReturnFacts, now: datetim
 
 def record_unmatched_many(
     session: Session, facts: Sequence[UnmatchedReturnFacts], now: datetime
-) -> list[ReturnOutcome]:
-    """Record up to some thousand returns that name no purchase, in a constant number of statements; each whole or not
-    at all, outcomes in the order of ``facts``."""
-    owners = customers.resolve_many(session, (one.customer for one in facts if one.customer is not None))
-    currency = accounting.currency(session) or (facts[0].currency if facts else "")
-    outcomes: dict[int, ReturnOutcome] = {}
-    candidates = []
-    for position, one in enumerate(facts):
-        try:
-            candidates.append(_prepare(position, one, owners, currency, now))
-        except Refusal as problem:
-            outcomes[position] = ReturnOutcome("refused", problem=problem)
-    if candidates and accounting.fixed_currency(session, currency) != currency:
-        return record_unmatched_many(session, facts, now)
-    while candidates:
-        candidates = _record_round(session, candidates, outcomes, now)
-    return [outcomes[position] for position in range(len(facts))]
+) -> list[Outcome]:
+    """Record up to some thousand returns that name no purchase (recording.record_many)."""
+    return recording.record_many(session, _UNMATCHED, facts, now)
 
 
-@dataclass(slots=True)
-class _Candidate:
-    position: int
-    facts: UnmatchedReturnFacts
-    amounts: Amounts
-    fingerprint: bytes
-    customer_id: UUID | None
-
-    @property
-    def name(self) -> tuple[str, str]:
-        return (self.facts.source, self.facts.external_id)
+def differs() -> Conflict:
+    return Conflict("return_differs", "this return was recorded with other facts")
 
 
-def _prepare(
-    position: int,
-    facts: UnmatchedReturnFacts,
-    owners: dict[CustomerRef, tuple[UUID, str]],
-    accounting_currency: str,
-    now: datetime,
-) -> _Candidate:
-    pricing.check_time(facts.occurred_at, now)
-    rate = pricing.settle_rate(facts.currency, facts.exchange_rate, accounting_currency)
-    facts = facts._replace(exchange_rate=rate)
-    customer_id = None
-    if facts.customer is not None:
-        customer_id = customers.owner_of(facts.customer, owners, create=facts.create_customer)
-    amounts = pricing.priced(facts, accounting_currency)
-    return _Candidate(position, facts, amounts, unmatched_return_fingerprint(facts), customer_id)
-
-
-def _record_round(
-    session: Session, candidates: Sequence[_Candidate], outcomes: dict[int, ReturnOutcome], now: datetime
-) -> list[_Candidate]:
-    existing = {
-        (row.source, row.external_id): row for row in _existing(session, [one.name for one in candidates])
-    }
-    customers.resolve_late(session, [one for one in candidates if one.name in existing])
-    new: dict[tuple[str, str], _Candidate] = {}
-    again = []
-    for one in candidates:
-        if known := existing.get(one.name):
-            same = known.fingerprint == one.fingerprint and known.customer_id == one.customer_id
-            outcomes[one.position] = ReturnOutcome(
-                "unchanged" if same else "differs",
-                known.return_id,
-                known.customer_id,
-                None if same else differs(),
-            )
-        elif new.setdefault(one.name, one) is not one:
-            again.append(one)
-    return again + _record_new(session, list(new.values()), outcomes, now)
-
-
-def _record_new(
-    session: Session, new: Sequence[_Candidate], outcomes: dict[int, ReturnOutcome], now: datetime
-) -> list[_Candidate]:
-    customers.ensure_strangers(session, new, now)
-    active = customers.lock_many(session, (one.customer_id for one in new if one.customer_id is not None))
-    by_id: dict[UUID, _Candidate] = {}
-    for one in new:
-        if one.facts.customer is None or one.customer_id in active:
-            by_id[uuid7()] = one
-        else:
-            outcomes[one.position] = ReturnOutcome("refused", problem=customers.erased())
-
+def _write(
+    session: Session, by_id: Mapping[UUID, Candidate[UnmatchedReturnFacts]], now: datetime
+) -> dict[UUID, None]:
     rows = [_unmatched_row(session, return_id, one, now) for return_id, one in by_id.items()]
-    inserted = _insert(session, rows, now) if rows else set()
-    for return_id, one in by_id.items():
-        if return_id in inserted:
-            outcomes[one.position] = ReturnOutcome("recorded", return_id, one.customer_id)
+    inserted = _insert(session, rows, now)
     announce(session, *(_event(row, now) for row in rows if UUID(row["return_id"]) in inserted))
-    return [one for return_id, one in by_id.items() if return_id not in inserted]
+    return dict.fromkeys(inserted)
 
 
-def _unmatched_row(session: Session, return_id: UUID, one: _Candidate, now: datetime) -> dict[str, Any]:
+def _unmatched_row(
+    session: Session, return_id: UUID, one: Candidate[UnmatchedReturnFacts], now: datetime
+) -> dict[str, Any]:
     facts, amounts = one.facts, one.amounts
     return {
         "return_id": str(return_id),
@@ -348,9 +265,12 @@ def _event(row: dict[str, Any], now: datetime) -> PurchaseReturned:
     )
 
 
-def differs() -> Conflict:
-    return Conflict("return_differs", "this return was recorded with other facts")
-
-
 def _text(value: UUID | None) -> str | None:
     return None if value is None else str(value)
+
+
+def _always(facts: UnmatchedReturnFacts, amounts: Amounts, now: datetime) -> None:
+    """Nothing more is asked of a return."""
+
+
+_UNMATCHED = Noun(_EXISTING, unmatched_return_fingerprint, differs, _always, _write)
