@@ -4,10 +4,12 @@ Whatever could tell who a person is lies in a ``…_sealed`` column: ciphertext 
 (shared/sealing). Everything else is ids, coarse facts and amounts.
 """
 
+from services.profile.tables.activities import activity, activity_type
 from services.profile.tables.api_keys import api_key
 from services.profile.tables.consents import consent, disclosure
 from services.profile.tables.customers import customer, customer_external_id
 from services.profile.tables.imports import import_customer, import_mapping, import_row
+from services.profile.tables.interactions import interaction
 from services.profile.tables.purchases import (
     accounting,
     purchase,
@@ -15,21 +17,36 @@ from services.profile.tables.purchases import (
     purchase_return,
     purchase_return_line,
 )
+from services.profile.tables.referrals import referral, referral_code, referral_party, referral_programme
+from services.profile.tables.regions import region_place, region_set
 from services.profile.tables.schema import metadata
+from services.profile.tables.tags import customer_tag, tag_change, tag_rule
 
 __all__ = [
     "accounting",
+    "activity",
+    "activity_type",
     "api_key",
     "consent",
     "customer",
     "customer_external_id",
+    "customer_tag",
     "disclosure",
     "import_customer",
     "import_mapping",
     "import_row",
+    "interaction",
     "metadata",
     "purchase",
     "purchase_line",
     "purchase_return",
     "purchase_return_line",
+    "referral",
+    "referral_code",
+    "referral_party",
+    "referral_programme",
+    "region_place",
+    "region_set",
+    "tag_change",
+    "tag_rule",
 ]
