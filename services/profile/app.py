@@ -13,6 +13,7 @@ from services.profile.api import (
 )
 from services.profile.domain.api_keys import active
 from services.profile.jobs import JOBS, SCHEDULE
+from services.profile.settings import ProfileSettings
 from services.profile.tables import metadata
 from services.profile.verification import INVARIANTS, STATE
 from shared.service import Service
@@ -30,6 +31,7 @@ SERVICE = Service(
         imports.router,
         api_keys.router,
     ),
+    settings=ProfileSettings,
     active_keys=active,
     jobs=JOBS,
     schedule=SCHEDULE,
