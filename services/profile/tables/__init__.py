@@ -6,10 +6,13 @@ Whatever could tell who a person is lies in a ``…_sealed`` column: ciphertext 
 
 from services.profile.tables.activities import activity, activity_type
 from services.profile.tables.api_keys import api_key
+from services.profile.tables.belongings import customer_address, owned_product, warranty_extension
 from services.profile.tables.consents import consent, disclosure
 from services.profile.tables.customers import customer, customer_external_id
+from services.profile.tables.fulfilments import fulfilment, purchase_cancellation
 from services.profile.tables.imports import import_customer, import_mapping, import_row
 from services.profile.tables.interactions import interaction
+from services.profile.tables.products import product
 from services.profile.tables.purchases import (
     accounting,
     purchase,
@@ -29,15 +32,20 @@ __all__ = [
     "api_key",
     "consent",
     "customer",
+    "customer_address",
     "customer_external_id",
     "customer_tag",
     "disclosure",
+    "fulfilment",
     "import_customer",
     "import_mapping",
     "import_row",
     "interaction",
     "metadata",
+    "owned_product",
+    "product",
     "purchase",
+    "purchase_cancellation",
     "purchase_line",
     "purchase_return",
     "purchase_return_line",
@@ -49,4 +57,5 @@ __all__ = [
     "region_set",
     "tag_change",
     "tag_rule",
+    "warranty_extension",
 ]

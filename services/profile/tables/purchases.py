@@ -30,6 +30,7 @@ accounting = Table(
 )
 
 # A purchase belongs to `customer_id` now and was recorded under `recorded_customer_id`, for ever; both null = anonymous.
+# `returned_minor` is the sum of its returns and its cancellation.
 purchase = Table(
     "purchase",
     metadata,
@@ -53,10 +54,12 @@ purchase = Table(
     Column("accounting_total_minor", BigInteger, nullable=False),
     Column("returned_minor", BigInteger, nullable=False, server_default=text("0")),
     Column("accounting_returned_minor", BigInteger, nullable=False, server_default=text("0")),
+    Column("cancelled_at", Timestamptz),
     Column("fingerprint", LargeBinary, nullable=False),
     UniqueConstraint("source", "external_id"),
     CheckConstraint("returned_minor between 0 and total_minor", name="returned_within_total"),
     Index("ix_purchase_customer_id_occurred_at_purchase_id", "customer_id", "occurred_at", "purchase_id"),
+    Index("ix_purchase_occurred_at_customer_id", "occurred_at", "customer_id"),
 )
 
 purchase_line = Table(
