@@ -6,9 +6,10 @@ Whatever could tell who a person is lies in a ``…_sealed`` column: ciphertext 
 
 from services.profile.tables.activities import activity, activity_type
 from services.profile.tables.api_keys import api_key
+from services.profile.tables.attributes import attribute_definition, customer_measure, upkeep_policy
 from services.profile.tables.belongings import customer_address, owned_product, warranty_extension
-from services.profile.tables.consents import consent, disclosure
-from services.profile.tables.customers import customer, customer_external_id
+from services.profile.tables.consents import confirmation, consent, consent_expiry, consent_text, disclosure
+from services.profile.tables.customers import contact, customer, customer_external_id
 from services.profile.tables.fulfilments import fulfilment, purchase_cancellation
 from services.profile.tables.imports import import_customer, import_mapping, import_row
 from services.profile.tables.interactions import interaction
@@ -23,6 +24,9 @@ from services.profile.tables.purchases import (
 from services.profile.tables.referrals import referral, referral_code, referral_party, referral_programme
 from services.profile.tables.regions import region_place, region_set
 from services.profile.tables.schema import metadata
+from services.profile.tables.search import customer_token
+from services.profile.tables.sign_ups import sign_up, sign_up_source
+from services.profile.tables.suppressions import suppression
 from services.profile.tables.tags import customer_tag, tag_change, tag_rule
 
 __all__ = [
@@ -30,11 +34,18 @@ __all__ = [
     "activity",
     "activity_type",
     "api_key",
+    "attribute_definition",
+    "confirmation",
     "consent",
+    "consent_expiry",
+    "consent_text",
+    "contact",
     "customer",
     "customer_address",
     "customer_external_id",
+    "customer_measure",
     "customer_tag",
+    "customer_token",
     "disclosure",
     "fulfilment",
     "import_customer",
@@ -55,7 +66,11 @@ __all__ = [
     "referral_programme",
     "region_place",
     "region_set",
+    "sign_up",
+    "sign_up_source",
+    "suppression",
     "tag_change",
     "tag_rule",
+    "upkeep_policy",
     "warranty_extension",
 ]
