@@ -31,6 +31,8 @@ class Event(BaseModel):
 
     topic: ClassVar[str]
     type: ClassVar[str]
+    kept_days: ClassVar[int | None] = None
+    """How long the topic is kept; None = without limit. Consumers of a topic that is not name it in ``lossy_topics``."""
 
     _id: UUID | None = PrivateAttr(
         default=None

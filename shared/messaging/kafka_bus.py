@@ -1,8 +1,8 @@
 """The production bus: Kafka by kafka-python, whose idempotent producer and acks=all keep order and every record.
 
 ``kafka://[user:password@]host:port[,host:port][?replication=3&tls=true&ca=/path&sasl=SCRAM-SHA-512&prefix=shop-]``.
-Topics that are missing are made with 12 partitions and kept without limit; without ``replication`` the broker's default
-holds. ``prefix`` stands before the names of topics and groups on the broker, so that deployments can share one.
+Topics that are missing are made with 12 partitions and kept without limit, or as long as their events say; without
+``replication`` the broker's default holds. ``prefix`` stands before the names of topics and groups on the broker, so that deployments can share one.
 Clients are made at first use and never in a request: their constructor blocks for seconds while the broker is away.
 """
 
@@ -22,6 +22,7 @@ from kafka.errors import (
     UnknownMemberIdError,
 )
 
+from shared.events.catalogue import KEPT_DAYS
 from shared.messaging.bus import PARTITIONS, BusUnavailable, Message, Record
 
 log = logging.getLogger(__name__)
@@ -46,11 +47,12 @@ class KafkaBus:
         missing = sorted({self.prefix + topic for topic in topics} - self._known)
         if not missing:
             return
-        configs = {"retention.ms": "-1", "cleanup.policy": "delete"}
-        if self._replication >= 3:
-            configs["min.insync.replicas"] = "2"
         wanted = {
-            topic: {"num_partitions": PARTITIONS, "replication_factor": self._replication, "configs": configs}
+            topic: {
+                "num_partitions": PARTITIONS,
+                "replication_factor": self._replication,
+                "configs": self._configs(topic),
+            }
             for topic in missing
         }
         with _unavailable("topics"), contextlib.closing(KafkaAdminClient(**self._connection)) as admin:
@@ -60,6 +62,14 @@ class KafkaBus:
                     raise BusUnavailable(f"kafka: topic {topic['name']}: error {topic['error_code']}")
             admin.wait_for_topics(missing)
         self._known.update(missing)
+
+    def _configs(self, topic: str) -> dict[str, str]:
+        days = KEPT_DAYS.get(topic.removeprefix(self.prefix))
+        kept = "-1" if days is None else str(days * 86_400_000)
+        configs = {"retention.ms": kept, "cleanup.policy": "delete"}
+        if self._replication >= 3:
+            configs["min.insync.replicas"] = "2"
+        return configs
 
     def publish(self, messages: Sequence[Message]) -> None:
         if not messages:
