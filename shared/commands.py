@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
@@ -33,6 +34,13 @@ def main(service: Service, arguments: Sequence[str] | None = None) -> int:
     parked = commands.add_parser("parked", help="list parked events, or decide about one")
     parked.add_argument("decision", nargs="?", choices=["retry", "discard", "accept-gap"])
     parked.add_argument("id", nargs="?", type=UUID, help="the parked event's id")
+    audited = commands.add_parser(
+        "audit", help="compare the audit log with its hashes and with what was told outside"
+    )
+    audited.add_argument("verb", choices=["verify"])
+    audited.add_argument(
+        "--anchors", help="a file of anchors or of log lines, instead of REGULARS_AUDIT_ANCHORS"
+    )
     for name, command in service.commands.items():
         own = commands.add_parser(name, help=(command.__doc__ or "").strip().partition("\n")[0])
         own.add_argument("rest", nargs=argparse.REMAINDER)
@@ -41,11 +49,13 @@ def main(service: Service, arguments: Sequence[str] | None = None) -> int:
         parser.error("parked: name a decision and an id, or nothing to list all")
 
     try:
-        if given.command != "parked" and given.command not in service.commands:
+        if given.command not in _BESIDE and given.command not in service.commands:
             logs.configure(service.name)
             return _COMMANDS[given.command](service, service.settings.from_environment(service.name), given)
         logs.configure(service.name, stream=sys.stderr)
         with surroundings({service.name: service.settings}) as settings:
+            if given.command == "audit":
+                return _audit(service, settings[service.name], given.anchors)
             if given.command == "parked":
                 return _parked(service, settings[service.name], given.decision, given.id)
             return service.commands[given.command](settings[service.name], *given.rest)
@@ -138,6 +148,22 @@ def _parked(service: Service, settings: Settings, decision: str | None, event_id
         print(json.dumps(event._asdict(), default=str, ensure_ascii=False))
     return 0
 
+
+def _audit(service: Service, settings: Settings, file: str | None) -> int:
+    """What was found, as JSON; 1 where something was."""
+    from shared.audit.verification import verify
+
+    with (
+        processes.open_service(service, settings, "audit", pool_size=1, patient=True) as opened,
+        opened.sessions() as session,
+    ):
+        found = verify(session, service.audited_rows, file=file)
+    print(json.dumps({"service": service.name, "intact": found.intact, **asdict(found)}, indent=2))
+    return 0 if found.intact else 1
+
+
+# Commands that look at a running deployment from beside it.
+_BESIDE = ("parked", "audit")
 
 _COMMANDS: dict[str, Callable[[Service, Settings, Any], int]] = {
     "api": _api,

@@ -8,6 +8,7 @@ from fastapi import APIRouter
 from sqlalchemy import MetaData
 from sqlalchemy.orm import Session
 
+from shared.audit.verification import Covered
 from shared.auth.keys import Credential
 from shared.jobs.runner import JobFunction
 from shared.jobs.schedule import Scheduled, Step
@@ -21,7 +22,8 @@ class Service:
 
     ``routers`` are its API (without the ``/{service}`` prefix), ``public_paths`` the paths (below the prefix) that
     anybody may open (health is always among them). ``jobs`` are long work by kind, ``steps`` what ``work`` does over
-    and over, ``schedule`` what runs at set times. ``state`` and ``invariants`` are what ``verify`` asks the database:
+    and over, ``schedule`` what runs at set times. ``audited_rows`` are rows that entries of the audit log stand for (see
+    shared/audit/verification). ``state`` and ``invariants`` are what ``verify`` asks the database:
     SQL that gives one text column of rows by natural key, and SQL that gives one boolean.
     """
 
@@ -36,6 +38,7 @@ class Service:
     jobs: Mapping[str, JobFunction] = field(default_factory=dict)
     steps: Sequence[Step] = ()
     schedule: Sequence[Scheduled] = ()
+    audited_rows: Covered = field(default_factory=dict)
     state: Mapping[str, str] = field(default_factory=dict)
     invariants: Mapping[str, str] = field(default_factory=dict)
     hashes: Mapping[str, Sequence[str]] = field(default_factory=dict)

@@ -118,7 +118,7 @@ def new_app(
     inner.include_router(_health(readiness))
     inner.include_router(_health(readiness, listed=True), prefix=prefix)
     inner.include_router(_documents(inner, prefix), prefix=prefix)
-    for router in (*service.routers, *_everywhere()):
+    for router in (*service.routers, *_everywhere(service)):
         inner.include_router(router, prefix=prefix)
     inner.operations = Operations(inner.routes, [prefix + path for path in service.public_paths])
 
@@ -136,12 +136,13 @@ def new_app(
     return ServiceApp(inner, app, keys, settings.threads)
 
 
-def _everywhere() -> tuple[APIRouter, ...]:
+def _everywhere(service: Service) -> tuple[APIRouter, ...]:
     """What every service answers for the tables of shared/."""
+    from shared.audit.api import audit_router
     from shared.jobs.api import router as jobs
     from shared.messaging.parked_api import router as parked
 
-    return (jobs, parked)
+    return (jobs, parked, audit_router(service.audited_rows))
 
 
 def _health(readiness: Readiness, *, listed: bool = False) -> Router:

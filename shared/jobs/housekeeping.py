@@ -4,6 +4,7 @@ from datetime import timedelta
 
 from sqlalchemy import text
 
+from shared.audit import anchors
 from shared.http.idempotency import forget_expired
 from shared.jobs import uploads
 from shared.jobs.schedule import Context, Step
@@ -48,7 +49,20 @@ def forget_replies(context: Context) -> int:
         return forget_expired(session)
 
 
+def anchor_audit_log(context: Context) -> int:
+    """Tell the head of the audit log outside of the database once more: a process may have died between a commit and
+    telling of it, and that nothing was done is worth knowing, too."""
+    with context.sessions.begin() as session:
+        row = session.execute(
+            text("select number, hash, clock_timestamp() from shared.audit_head where number > 0")
+        ).one_or_none()
+    if row is not None:
+        anchors.put(context.settings, [anchors.Anchor(row[0], bytes(row[1]), row[2])])
+    return 0
+
+
 STEPS = (
+    Step("anchor audit log", anchor_audit_log, every=timedelta(minutes=5)),
     Step("forget uploads", forget_uploads, every=timedelta(minutes=10)),
     Step("forget replies", forget_replies, every=timedelta(minutes=10)),
 )
