@@ -10,10 +10,11 @@ from pydantic import BaseModel, Field, StrictStr
 from sqlalchemy import Row
 from sqlalchemy.orm import Session
 
-from services.profile.api.fields import Id, When
+from services.profile.api.fields import Id, Label, When
 from services.profile.domain import consents, customer_profiles
 from services.profile.domain.consents import GivenConsent
-from shared.http.dependencies import Caller_, Now, Transaction
+from services.profile.rules.consents import state_of
+from shared.http.dependencies import Caller_, Transaction
 from shared.http.paging import Page, PageOf, page_of
 from shared.http.routing import Router
 
@@ -32,19 +33,32 @@ class ConsentIn(BaseModel):
         default=None, description="where it can be seen that this was said; kept under seal"
     )
     collected_at: When | None = Field(default=None, description="now unless said")
+    collected_where: Label | None = Field(
+        default=None, description="in which place or on which page", examples=["till 3"]
+    )
+    collected_by: Label | None = Field(
+        default=None, description="by whom, where it was a person", examples=["staff-017"]
+    )
+    expires_at: When | None = Field(
+        default=None, description="of a grant; as long as the text allows unless said, else without end"
+    )
 
 
 class ConsentOut(BaseModel):
-    """One record. `state` of a list of current consents is what holds."""
+    """One record. `state` in the list of current consents is what holds now, `expired` for a grant whose end has come."""
 
     id: UUID
     customer_id: UUID
+    recorded_customer_id: UUID = Field(description="under whom it was recorded, before a merge")
     purpose: str
     channel: str
     state: str
     text_version: str | None
     evidence: str | None
     collected_at: datetime
+    collected_where: str | None
+    collected_by: str | None
+    expires_at: datetime | None
     recorded_at: datetime
     recorded_by: str
 
@@ -69,7 +83,6 @@ def record_consent(
     channel: Channel,
     body: ConsentIn,
     session: Transaction,
-    now: Now,
     caller: Caller_,
     response: Response,
 ) -> Any:
@@ -77,8 +90,8 @@ def record_consent(
 
     Records are never changed; what holds is the latest said. A refusal holds from the moment it is acknowledged.
     """
-    given = GivenConsent(body.state, body.text_version, body.evidence, body.collected_at)
-    row, new = consents.record(session, customer_id, purpose, channel, given, caller.name, now)
+    given = GivenConsent(**body.model_dump())
+    row, new = consents.record(session, customer_id, purpose, channel, given, caller.name)
     response.status_code = 201 if new else 200
     return _shown(session, [row])[0]
 
@@ -87,7 +100,14 @@ def record_consent(
 def list_consents(customer_id: UUID, session: Transaction) -> ConsentsOut:
     """What holds now, per purpose and channel. What was never spoken of is not granted."""
     owner = customer_profiles.get(session, customer_id).customer_id
-    return ConsentsOut(items=_shown(session, consents.all_in_force(session, owner)))
+    rows = consents.all_in_force(session, owner)
+    now = consents.clock(session)
+    return ConsentsOut(
+        items=[
+            one.model_copy(update={"state": state_of(row, now)})
+            for row, one in zip(rows, _shown(session, rows), strict=True)
+        ]
+    )
 
 
 @router.get("/history", scopes=["consents:read"], owner="customer_id")
