@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import Row, TextClause, text
 from sqlalchemy.orm import Session
 
 from services.profile.rules.facts import CustomerRef, PurchaseFacts, UnmatchedReturnFacts
@@ -30,8 +30,11 @@ class NewCustomer(NamedTuple):
 
 
 class Ensured(NamedTuple):
+    """As Known, of a customer who is active; and whether it was made just now."""
+
     customer_id: UUID
     created: bool
+    recorded_customer_id: UUID
 
 
 # The two rows of a customer are written by one statement: whoever loses the race for the external id waits for the
@@ -59,31 +62,45 @@ _CREATE = text(
     """
 )
 
-# Follows one merge: a loser's winner is never merged itself (a merge moves all aliases to the winner).
-_FIND = text(
+# By id or by the name of an outside system, in one statement. A merge keeps `merged_into` at the root, and the root of
+# a merged customer is active: erasure takes the whole tree.
+_RESOLVE = """
+    select n.position, coalesce(c.merged_into, c.customer_id) as customer_id,
+        case c.state when 'erased' then 'erased' else 'active' end as state, c.customer_id as recorded_customer_id
+    from unnest(cast(:ids as uuid[]), cast(:sources as text[]), cast(:external_ids as text[]))
+        with ordinality as n (customer_id, source, external_id, position)
+    left join customer_external_id x on x.source = n.source and x.external_id = n.external_id
+    join customer c on c.customer_id = coalesce(n.customer_id, x.customer_id)
     """
-    select n.source, n.external_id, coalesce(c.merged_into, c.customer_id) as customer_id,
-        coalesce(w.state, c.state) as state
-    from unnest(cast(:sources as text[]), cast(:external_ids as text[])) as n (source, external_id)
-    join customer_external_id x using (source, external_id)
-    join customer c on c.customer_id = x.customer_id
-    left join customer w on w.customer_id = c.merged_into
-    """
-)
-_FIND_BY_ID = text(
-    """
-    select c.customer_id as asked, coalesce(c.merged_into, c.customer_id) as customer_id,
-        coalesce(w.state, c.state) as state
-    from customer c left join customer w on w.customer_id = c.merged_into
-    where c.customer_id = any(cast(:ids as uuid[]))
-    """
-)
+_FIND = text(_RESOLVE)
+_FIND_AND_LOCK = text(_RESOLVE + "order by c.customer_id for key share of c")
 _LOCK = text(
     """
-    select customer_id from customer where customer_id = any(cast(:ids as uuid[])) and state = 'active'
+    select customer_id, coalesce(merged_into, customer_id) as owner_id from customer
+    where customer_id = any(cast(:ids as uuid[])) and state <> 'erased'
     order by customer_id for key share
     """
 )
+_TREES = text(
+    """
+    with root as (
+        select coalesce(merged_into, customer_id) as customer_id from customer where customer_id = any(cast(:ids as uuid[]))
+    )
+    select customer_id from root union select customer_id from customer where merged_into in (select customer_id from root)
+    """
+)
+_LOCK_TREES = text(
+    "select * from customer where customer_id = any(cast(:ids as uuid[])) order by customer_id for update"
+)
+
+
+class Known(NamedTuple):
+    """Whom a name means: the owner of what is told under it, ``active`` or ``erased``, and the customer to whom the name
+    itself was given, who differs from the owner after a merge."""
+
+    customer_id: UUID
+    state: str
+    recorded_customer_id: UUID
 
 
 def ensure_many(
@@ -97,31 +114,33 @@ def ensure_many(
     first: dict[ExternalName, NewCustomer] = {}
     for new in wanted:
         first.setdefault((new.source, new.external_id), new)
-    found = _active(find_by_names(session, first))
+    found = find_by_names(session, first)
     unknown = [new for name, new in first.items() if name not in found]
-    if not unknown:
-        return {name: Ensured(customer_id, False) for name, customer_id in found.items()}
-
-    created = _create(session, unknown, now)
+    created = _create(session, unknown, now) if unknown else {}
     missing = {(new.source, new.external_id) for new in unknown} - created.keys()
-    if missing:  # somebody else made them in between, or they are erased
-        found |= _active(find_by_names(session, missing))
-    return {name: Ensured(customer_id, False) for name, customer_id in found.items()} | {
-        name: Ensured(customer_id, True) for name, customer_id in created.items()
-    }
+    if missing:  # somebody else made them in between
+        found |= find_by_names(session, missing)
+    return {
+        name: Ensured(known.customer_id, False, known.recorded_customer_id)
+        for name, known in found.items()
+        if known.state == "active"
+    } | {name: Ensured(customer_id, True, customer_id) for name, customer_id in created.items()}
 
 
 class Candidate(Protocol):
-    """A purchase or return that may be recorded; ``customer_id`` is None as long as its customer is not known."""
+    """A purchase or return that may be recorded: its owner, and the customer under whom it is told. Both are None as long
+    as its customer is not known."""
 
     customer_id: UUID | None
+    recorded_customer_id: UUID | None
 
     @property
     def facts(self) -> PurchaseFacts | UnmatchedReturnFacts: ...
 
 
 def ensure_strangers(session: Session, candidates: Sequence[Candidate], now: datetime) -> None:
-    """Make the customers whom nobody knows yet; each became one with the earliest fact told of it here."""
+    """Make the customers whom nobody knows yet; each became one with the earliest fact told of it here. Whoever was made
+    by somebody else in between is locked; who was erased stays unknown."""
     unknown = [(ref, one) for one in candidates if one.customer_id is None and (ref := one.facts.customer)]
     if not unknown:
         return
@@ -135,18 +154,23 @@ def ensure_strangers(session: Session, candidates: Sequence[Candidate], now: dat
         ],
         now,
     )
+    late = [one.recorded_customer_id for one in made.values() if not one.created]
+    owners = lock_owners(session, late) if late else {}
     for ref, one in unknown:
-        ensured = made.get((ref.source or "", ref.external_id or ""))
-        one.customer_id = ensured.customer_id if ensured else None
+        if ensured := made.get((ref.source or "", ref.external_id or "")):
+            one.recorded_customer_id = ensured.recorded_customer_id
+            one.customer_id = (
+                ensured.customer_id if ensured.created else owners.get(ensured.recorded_customer_id)
+            )
 
 
 def resolve_late(session: Session, candidates: Sequence[Candidate]) -> None:
     """Look again for customers who were unknown: whoever recorded the fact in the meantime made them."""
     unknown = [(ref, one) for one in candidates if one.customer_id is None and (ref := one.facts.customer)]
-    owners = resolve_many(session, (ref for ref, _ in unknown)) if unknown else {}
+    owners = resolve_and_lock(session, (ref for ref, _ in unknown)) if unknown else {}
     for ref, one in unknown:
         if found := owners.get(ref):
-            one.customer_id = found[0]
+            one.customer_id, one.recorded_customer_id = found.customer_id, found.recorded_customer_id
 
 
 def _create(session: Session, unknown: Sequence[NewCustomer], now: datetime) -> dict[ExternalName, UUID]:
@@ -187,63 +211,90 @@ def _create(session: Session, unknown: Sequence[NewCustomer], now: datetime) -> 
     return {(new.source, new.external_id): customer_id for customer_id, new in made.items()}
 
 
-def find_by_names(session: Session, names: Iterable[ExternalName]) -> dict[ExternalName, tuple[UUID, str]]:
-    """Owner and state behind each known external name, merges followed."""
-    wanted = list(names)
+def find_by_names(session: Session, names: Iterable[ExternalName]) -> dict[ExternalName, Known]:
+    """Whom each known external name means."""
+    found = resolve_many(session, (CustomerRef(None, source, name) for source, name in names))
+    return {(ref.source or "", ref.external_id or ""): known for ref, known in found.items()}
+
+
+def resolve_many(session: Session, refs: Iterable[CustomerRef]) -> dict[CustomerRef, Known]:
+    """Whom each reference means that is known at all; one statement. To record something, ``resolve_and_lock``."""
+    return _resolve(session, refs, _FIND)
+
+
+def resolve_and_lock(session: Session, refs: Iterable[CustomerRef]) -> dict[CustomerRef, Known]:
+    """As ``resolve_many``, with the customers that the names were given to share-locked in the order of their ids.
+
+    Until this transaction ends nobody merges, unmerges or erases them or whom they answer as: what is recorded for
+    ``recorded_customer_id`` belongs to ``customer_id``. A transaction locks all that it will need at once, before it
+    writes anything: two calls would lock in two orders.
+    """
+    return _resolve(session, refs, _FIND_AND_LOCK)
+
+
+def _resolve(
+    session: Session, refs: Iterable[CustomerRef], statement: TextClause
+) -> dict[CustomerRef, Known]:
+    wanted = list(dict.fromkeys(refs))
     if not wanted:
         return {}
     rows = session.execute(
-        _FIND, {"sources": [source for source, _ in wanted], "external_ids": [name for _, name in wanted]}
+        statement,
+        {
+            "ids": [ref.customer_id for ref in wanted],
+            "sources": [ref.source for ref in wanted],
+            "external_ids": [ref.external_id for ref in wanted],
+        },
     )
-    return {(row.source, row.external_id): (row.customer_id, row.state) for row in rows}
+    return {
+        wanted[row.position - 1]: Known(row.customer_id, row.state, row.recorded_customer_id) for row in rows
+    }
 
 
-def resolve_many(session: Session, refs: Iterable[CustomerRef]) -> dict[CustomerRef, tuple[UUID, str]]:
-    """Owner and state behind each reference that is known at all: at most two statements."""
-    refs = set(refs)
-    ids = [ref.customer_id for ref in refs if ref.customer_id is not None]
-    names = [
-        (ref.source, ref.external_id)
-        for ref in refs
-        if ref.source is not None and ref.external_id is not None
-    ]
-    by_name: Mapping[ExternalName, tuple[UUID, str]] = find_by_names(session, names)
-    by_id: dict[UUID, tuple[UUID, str]] = {}
-    if ids:
-        rows = session.execute(_FIND_BY_ID, {"ids": ids})
-        by_id = {row.asked: (row.customer_id, row.state) for row in rows}
-    resolved = {}
-    for ref in refs:
-        key = (
-            by_id.get(ref.customer_id)
-            if ref.customer_id
-            else by_name.get((ref.source or "", ref.external_id or ""))
-        )
-        if key is not None:
-            resolved[ref] = key
-    return resolved
-
-
-def owner_of(
-    ref: CustomerRef, owners: Mapping[CustomerRef, tuple[UUID, str]], *, create: bool
-) -> UUID | None:
+def owner_of(ref: CustomerRef, owners: Mapping[CustomerRef, Known], *, create: bool) -> Known | None:
     """Who a reference means; None for a stranger whom ``create`` allows to be made. Raises Invalid, Gone."""
     found = owners.get(ref)
     if found is None:
         if create and ref.customer_id is None:
             return None
         raise unknown_customer()
-    customer_id, state = found
-    if state != "active":
+    if found.state != "active":
         raise erased()
-    return customer_id
+    return found
+
+
+def lock_owners(session: Session, recorded_ids: Iterable[UUID]) -> dict[UUID, UUID]:
+    """Share-lock the customers under whom something is recorded, in the order of their ids; gives the owner of each now.
+
+    The owner is the customer itself, or the one it was merged into; the erased and the unknown are missing. What holds
+    of ``resolve_and_lock`` holds here, too.
+    """
+    rows = session.execute(_LOCK, {"ids": sorted(set(recorded_ids))})
+    return {row.customer_id: row.owner_id for row in rows}
 
 
 def lock_many(session: Session, ids: Iterable[UUID]) -> set[UUID]:
     """Share-lock customers in the order of their ids, so that none is merged or erased before this commits.
 
-    Returns those that are still active."""
-    return set(session.scalars(_LOCK, {"ids": sorted(set(ids))}))
+    Returns those that are still active and nobody else's alias. A fact told of an alias needs ``lock_owners``."""
+    return {customer_id for customer_id, owner in lock_owners(session, ids).items() if customer_id == owner}
+
+
+def lock_trees(session: Session, ids: Iterable[UUID]) -> dict[UUID, Row[Any]]:
+    """Lock customers for a merge or an erasure, with whom they answer as and everybody who answers as one of these.
+
+    Everybody who records something for one of them holds a share of its row, so that this waits for them and they for
+    this. Rows are locked in the order of their ids. Whose tree changed while this waited is locked anew, and what was
+    locked in vain is let go first.
+    """
+    wanted = {"ids": sorted(set(ids))}
+    while True:
+        with session.begin_nested() as savepoint:
+            members = set(session.scalars(_TREES, wanted))
+            rows = session.execute(_LOCK_TREES, {"ids": sorted(members)}).all()
+            if set(session.scalars(_TREES, wanted)) == members:
+                return {row.customer_id: row for row in rows}
+            savepoint.rollback()
 
 
 def unknown_customer(pointer: str = "/customer") -> Invalid:
@@ -265,7 +316,3 @@ def not_found() -> NotFound:
 def is_historical(session: Session, occurred_at: datetime, now: datetime) -> bool:
     """Older than the window in which a fact may still start something."""
     return now - occurred_at > timedelta(days=session.info["settings"].historical_after_days)
-
-
-def _active(found: Mapping[ExternalName, tuple[UUID, str]]) -> dict[ExternalName, UUID]:
-    return {name: customer_id for name, (customer_id, state) in found.items() if state == "active"}

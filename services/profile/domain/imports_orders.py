@@ -55,6 +55,9 @@ def record(session: Session, job_id: UUID, source: str, after: tuple[int, str], 
     now: datetime = session.execute(text("select now()")).scalar_one()
     bought = _facts(window, orders, PURCHASE, source, mapping_orders.purchase)
     returned = _facts(window, orders, RETURN, source, mapping_orders.unmatched_return)
+    # Of purchases and returns together, before anything is written: nobody else locks in another order.
+    refs = (facts.customer for _, facts in bought + returned if facts.customer is not None)
+    customers.resolve_and_lock(session, refs)
     window.customers_created = _ensure_customers(
         session, job_id, source, [facts.customer for _, facts in bought + returned], now
     )

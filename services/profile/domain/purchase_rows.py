@@ -18,6 +18,7 @@ class Recorded(NamedTuple):
 
     purchase_id: UUID
     customer_id: UUID | None
+    recorded_customer_id: UUID | None
     recorded_at: datetime
     historical: bool
     amounts: Amounts
@@ -28,8 +29,8 @@ class Recorded(NamedTuple):
 # is absent, so that the statement stays prepared.
 FACTS = """(purchase_id uuid, source text, external_id text, occurred_at timestamptz, currency text,
     exchange_rate numeric, channel text, store text, staff_id text, tender text, campaign_id text, coupon_codes text[],
-    total_minor bigint, accounting_total_minor bigint, fingerprint bytea, customer_id uuid, customer_source text,
-    customer_external_id text, historical boolean, lines json)"""
+    total_minor bigint, accounting_total_minor bigint, fingerprint bytea, customer_id uuid, recorded_customer_id uuid,
+    customer_source text, customer_external_id text, historical boolean, lines json)"""
 COLUMNS = """purchase_id, source, external_id, occurred_at, currency, exchange_rate, channel, store, staff_id, tender,
     campaign_id, coupon_codes, total_minor, accounting_total_minor, fingerprint"""
 SELECTED = ", ".join(f"f.{name.strip()}" for name in COLUMNS.split(","))
@@ -98,8 +99,10 @@ def lines(facts: PurchaseFacts, amounts: Amounts) -> list[dict[str, Any]]:
 
 
 def event(facts: PurchaseFacts, recorded: Recorded) -> PurchaseRecorded:
+    moved = recorded.recorded_customer_id != recorded.customer_id
     return PurchaseRecorded(
         customer_id=recorded.customer_id,
+        recorded_customer_id=recorded.recorded_customer_id if moved else None,
         source=facts.source,
         external_id=facts.external_id,
         occurred_at=facts.occurred_at,

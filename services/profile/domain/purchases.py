@@ -24,13 +24,15 @@ from shared.errors import Conflict, Invalid
 from shared.ids import uuid7
 from shared.messaging.outbox import LARGEST, announce
 
+# The owner, and the customer to whom the name was given: it alone is locked, and its row says whom it answers as now.
+_OWNER = "coalesce(c.merged_into, c.customer_id) as customer_id, c.customer_id as recorded_customer_id"
 _KNOWN = {
-    "by_name": """select c.customer_id from f
+    "by_name": f"""select {_OWNER} from f
         join customer_external_id x on x.source = f.customer_source and x.external_id = f.customer_external_id
-        join customer c on c.customer_id = x.customer_id where c.state = 'active' for key share of c""",
-    "by_id": """select c.customer_id from f join customer c on c.customer_id = f.customer_id
-        where c.state = 'active' for key share of c""",
-    "anonymous": "select null::uuid as customer_id",
+        join customer c on c.customer_id = x.customer_id where c.state <> 'erased' for key share of c""",
+    "by_id": f"""select {_OWNER} from f join customer c on c.customer_id = f.customer_id
+        where c.state <> 'erased' for key share of c""",
+    "anonymous": "select null::uuid as customer_id, null::uuid as recorded_customer_id",
 }
 
 # Everything a first report in the accounting currency needs, in one round trip. No row comes back if anything is out
@@ -42,12 +44,12 @@ _RECORD_ONE = {
     known as materialized ({known}),
     recorded as (
         insert into purchase ({COLUMNS}, customer_id, recorded_customer_id, recorded_at, historical)
-        select {SELECTED}, known.customer_id, known.customer_id, now(),
+        select {SELECTED}, known.customer_id, known.recorded_customer_id, now(),
             now() - f.occurred_at > make_interval(days => %(window)s::int)
         from f cross join known join accounting a on a.currency = f.currency
         where f.occurred_at <= now() + %(ahead)s::interval
         on conflict (source, external_id) do nothing
-        returning purchase_id, customer_id, recorded_at, historical
+        returning purchase_id, customer_id, recorded_customer_id, recorded_at, historical
     ), lines as (
         insert into purchase_line (purchase_id, line, sku, description, brand, category, quantity, unit_price,
             discount_minor, amount_minor, accounting_amount_minor, unit_cost_minor)
@@ -56,7 +58,7 @@ _RECORD_ONE = {
             brand text, category text, quantity int, unit_price numeric, discount_minor bigint, amount_minor bigint,
             accounting_amount_minor bigint, unit_cost_minor bigint)
     )
-    select customer_id, recorded_at, historical from recorded
+    select customer_id, recorded_customer_id, recorded_at, historical from recorded
     """
     for way, known in _KNOWN.items()
 }
@@ -64,7 +66,7 @@ _RECORD_ONE = {
 _RECORD_MANY = text(
     f"""
     insert into purchase ({COLUMNS}, customer_id, recorded_customer_id, recorded_at, historical)
-    select {SELECTED}, f.customer_id, f.customer_id, cast(:now as timestamptz), f.historical
+    select {SELECTED}, f.customer_id, f.recorded_customer_id, cast(:now as timestamptz), f.historical
     from json_to_recordset(cast(:facts as json)) as f {FACTS}
     order by f.source, f.external_id
     on conflict (source, external_id) do nothing
@@ -130,15 +132,17 @@ def _record_at_once(session: Session, facts: PurchaseFacts) -> Recorded | None:
     found = execute_hot(session, _RECORD_ONE[way], parameters).fetchone()
     if found is None:
         return None
-    customer_id, recorded_at, historical = found
-    recorded = Recorded(purchase_id, customer_id, recorded_at, historical, amounts, lines)
+    owner, recorded_id, recorded_at, historical = found
+    recorded = Recorded(purchase_id, owner, recorded_id, recorded_at, historical, amounts, lines)
     announce(session, purchase_rows.event(facts, recorded))
     return recorded
 
 
 def _check_size(facts: PurchaseFacts, amounts: Amounts, now: datetime) -> None:
     if len(facts.lines) > _SURELY_ANNOUNCEABLE:
-        stand_in = Recorded(uuid7(), uuid7(), now, False, amounts, purchase_rows.lines(facts, amounts))
+        stand_in = Recorded(
+            uuid7(), uuid7(), uuid7(), now, False, amounts, purchase_rows.lines(facts, amounts)
+        )
         if len(purchase_rows.event(facts, stand_in).model_dump_json().encode()) > LARGEST:
             raise Invalid("event_too_large", f"a purchase must fit into an event of {LARGEST // 1000} KB")
 
@@ -151,6 +155,7 @@ def _write(
     }
     rows = [
         purchase_rows.row(id_, one.facts, one.amounts, one.fingerprint, one.customer_id)
+        | {"recorded_customer_id": one.recorded_customer_id and str(one.recorded_customer_id)}
         | {"historical": historical[id_]}
         for id_, one in by_id.items()
     ]
@@ -159,6 +164,7 @@ def _write(
         id_: Recorded(
             id_,
             one.customer_id,
+            one.recorded_customer_id,
             now,
             historical[id_],
             one.amounts,

@@ -36,14 +36,15 @@ class Outcome(NamedTuple):
 
 @dataclass(slots=True)
 class Candidate(Generic[Facts]):
-    """A fact that may be recorded, at its ``position`` in the batch. ``customer_id`` None: anonymous, or to be made
-    (``facts.customer`` is then set)."""
+    """A fact that may be recorded, at its ``position`` in the batch: its owner, and the customer under whom it is told.
+    Both None: anonymous, or to be made (``facts.customer`` is then set)."""
 
     position: int
     facts: Facts
     amounts: Amounts
     fingerprint: bytes
     customer_id: UUID | None
+    recorded_customer_id: UUID | None
 
     @property
     def name(self) -> Name:
@@ -72,7 +73,8 @@ def record_many(session: Session, noun: Noun[Facts], facts: Sequence[Facts], now
     Each is recorded whole or not at all, and what is wrong with one is its own outcome, in the order of ``facts``;
     one that stands twice in ``facts`` is compared with its first. ``now`` is the transaction's database time.
     """
-    owners = customers.resolve_many(session, (one.customer for one in facts if one.customer is not None))
+    refs = (one.customer for one in facts if one.customer is not None)
+    owners = customers.resolve_and_lock(session, refs)
     currency = accounting.currency(session) or (facts[0].currency if facts else "")
     outcomes: dict[int, Outcome] = {}
     candidates: list[Candidate[Facts]] = []
@@ -92,7 +94,7 @@ def _prepare(
     noun: Noun[Facts],
     position: int,
     facts: Facts,
-    owners: dict[CustomerRef, tuple[UUID, str]],
+    owners: dict[CustomerRef, customers.Known],
     accounting_currency: str,
     now: datetime,
 ) -> Candidate[Facts]:
@@ -102,10 +104,17 @@ def _prepare(
     facts = facts._replace(exchange_rate=rate)
     amounts = pricing.priced(facts, accounting_currency)
     noun.check(facts, amounts, now)
-    customer_id = None
+    known = None
     if facts.customer is not None:
-        customer_id = customers.owner_of(facts.customer, owners, create=facts.create_customer)
-    return Candidate(position, facts, amounts, noun.fingerprint(facts), customer_id)
+        known = customers.owner_of(facts.customer, owners, create=facts.create_customer)
+    return Candidate(
+        position,
+        facts,
+        amounts,
+        noun.fingerprint(facts),
+        known and known.customer_id,
+        known and known.recorded_customer_id,
+    )
 
 
 def _round(
@@ -147,12 +156,11 @@ def _record(
 ) -> list[Candidate[Facts]]:
     """Record facts of different names; returns those that somebody else recorded in this moment."""
     customers.ensure_strangers(session, new, now)
-    active = customers.lock_many(session, (one.customer_id for one in new if one.customer_id is not None))
     by_id: dict[UUID, Candidate[Facts]] = {}
     for one in new:
-        if one.facts.customer is None or one.customer_id in active:
+        if one.facts.customer is None or one.customer_id is not None:
             by_id[uuid7()] = one
-        else:  # erased or merged since it was looked up
+        else:  # erased since it was looked up
             outcomes[one.position] = Outcome("refused", problem=customers.erased())
     if not by_id:
         return []

@@ -25,7 +25,7 @@ from shared.ids import uuid7
 from shared.messaging.outbox import announce
 
 _FIND_PURCHASE = text(
-    "select purchase_id, customer_id from purchase where source = :source and external_id = :external_id"
+    "select purchase_id, recorded_customer_id from purchase where source = :source and external_id = :external_id"
 )
 _LOCK_PURCHASE = text("select * from purchase where purchase_id = :id for no key update")
 _LINES = text(
@@ -164,7 +164,7 @@ def _unmatched_row(
         "source": facts.source,
         "external_id": facts.external_id,
         "customer_id": _text(one.customer_id),
-        "recorded_customer_id": _text(one.customer_id),
+        "recorded_customer_id": _text(one.recorded_customer_id),
         "occurred_at": facts.occurred_at.isoformat(),
         "historical": customers.is_historical(session, facts.occurred_at, now),
         "currency": facts.currency,
@@ -196,8 +196,9 @@ def _lock(session: Session, facts: MatchedReturnFacts) -> Row[Any]:
     if found is None:
         message = "the purchase is not known"
         raise Invalid("purchase_unknown", message, faults=[Fault("/purchase", "purchase_unknown", message)])
-    if found.customer_id is not None:
-        customers.lock_many(session, [found.customer_id])
+    recorded_id = found.recorded_customer_id
+    if recorded_id is not None and recorded_id not in customers.lock_owners(session, [recorded_id]):
+        raise customers.erased()
     return session.execute(_LOCK_PURCHASE, {"id": found.purchase_id}).one()
 
 
