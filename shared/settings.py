@@ -5,6 +5,7 @@ import binascii
 import json
 import os
 from collections.abc import Mapping
+from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, available_timezones
@@ -24,6 +25,10 @@ def _zone(name: str) -> str:
 
 def _json(value: Any) -> Any:
     return json.loads(value) if isinstance(value, str) else value
+
+
+def _listed(value: Any) -> Any:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
 def _sealing_keys(value: Any) -> Any:
@@ -80,6 +85,11 @@ class Settings(BaseModel):
     jwt_audience: str | None = None
     jwks_url: str | None = None
 
+    outbound_networks: Annotated[tuple[IPv4Network | IPv6Network, ...], BeforeValidator(_listed)] = Field(
+        default=(),
+        description="inner networks that webhooks and fetched files may reach all the same: 10.1.0.0/16,fd00::/8",
+    )
+
     sealing_keys: Annotated[Mapping[str, bytes], BeforeValidator(_sealing_keys)]
     audit_key: str = Field(
         min_length=16,
@@ -87,7 +97,8 @@ class Settings(BaseModel):
         " (`new,old`) and leave the old one there for as long as its entries are to be verified",
     )
     audit_anchors: str = Field(
-        default="", description="a file to whose end every new head of the audit log is written, beside the log"
+        default="",
+        description="a file to whose end every new head of the audit log is written, beside the log",
     )
 
     @property

@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import Row, text
 from sqlalchemy.orm import Session
 
+from shared import audit
 from shared.errors import Conflict, NotFound
 from shared.messaging import watermarks
 
@@ -38,6 +39,7 @@ class Counts(NamedTuple):
     dead_letters: int
 
 
+OPERATOR = "command line"
 _COLUMNS = ", ".join(Parked._fields)
 _PLACE = "consumer = :consumer and topic = :topic and key = :key"
 
@@ -113,13 +115,14 @@ def retry(session: Session, event_id: UUID) -> Parked:
     return get(session, event_id)
 
 
-def discard(session: Session, event_id: UUID) -> Parked:
+def discard(session: Session, event_id: UUID, by: str = OPERATOR) -> Parked:
     """Give this one event up for this consumer; the events behind it are due at once.
 
     Raises Conflict ``not_first_in_line`` for an event behind another, ``gap_open`` for one that waits for an earlier.
     """
     event = get(session, event_id)
     if event.sequence is None:
+        _record(session, "parked_event_discarded", event, by)
         session.execute(
             text("update shared.parked_event set discarded_at = now(), next_try_at = null where id = :id"),
             {"id": event_id},
@@ -130,13 +133,14 @@ def discard(session: Session, event_id: UUID) -> Parked:
         raise Conflict("not_first_in_line", f"sequence {first.sequence} of this key comes first")
     if event.sequence > mark + 1:
         raise Conflict("gap_open", f"sequence {mark + 1} has not come; accept the gap first if it never will")
+    _record(session, "parked_event_discarded", event, by)
     watermarks.put(session, event.consumer, {(event.topic, event.key): event.sequence})
     session.execute(text("delete from shared.parked_event where id = :id"), {"id": event_id})
     _next_is_due(session, event)
     return event
 
 
-def accept_gap(session: Session, event_id: UUID) -> Parked:
+def accept_gap(session: Session, event_id: UUID, by: str = OPERATOR) -> Parked:
     """Go on without the events that never came before the first of this key.
 
     Raises Conflict ``no_gap`` where nothing is missing.
@@ -147,10 +151,24 @@ def accept_gap(session: Session, event_id: UUID) -> Parked:
     mark, first = _lock(session, event)
     if first.sequence <= mark + 1:
         raise Conflict("no_gap", "no event is missing before the first of this key")
+    _record(session, "gap_accepted", event, by)
     watermarks.put(session, event.consumer, {(event.topic, event.key): first.sequence - 1})
     session.execute(text("update shared.parked_event set reason = 'behind' where id = :id"), {"id": first.id})
     _next_is_due(session, event)
     return get(session, event_id)
+
+
+def _record(session: Session, action: str, event: Parked, by: str) -> None:
+    """In the audit log: an event of this key will never have its effect here."""
+    audit.record(
+        session,
+        action,
+        by=by,
+        subject=str(event.id),
+        consumer=event.consumer,
+        topic=event.topic,
+        sequence=event.sequence,
+    )
 
 
 def _lock(session: Session, event: Parked) -> tuple[int, Row[Any]]:

@@ -7,7 +7,7 @@ from uuid import UUID
 from fastapi import Query
 from pydantic import BaseModel, Field
 
-from shared.http.dependencies import Transaction
+from shared.http.dependencies import Caller_, Transaction
 from shared.http.idempotency import Once
 from shared.http.paging import Page, PageOf, page_of
 from shared.http.routing import Router
@@ -78,19 +78,19 @@ def retry_parked(session: Transaction, once: Once, id: UUID) -> ParkedOut:  # no
 
 
 @router.post("/{id}/discard", scopes=["messaging:write"])
-def discard_parked(session: Transaction, once: Once, id: UUID) -> ParkedOut:  # noqa: A002
+def discard_parked(session: Transaction, once: Once, caller: Caller_, id: UUID) -> ParkedOut:  # noqa: A002
     """Give up one parked event.
 
     The event is lost for this consumer and the ones behind it go on. Only the first of a key can be discarded: 409
     `not_first_in_line`; 409 `gap_open` where an earlier one is missing.
     """
-    return once(ParkedOut, lambda: parked.discard(session, id))
+    return once(ParkedOut, lambda: parked.discard(session, id, caller.name))
 
 
 @router.post("/{id}/accept-gap", scopes=["messaging:write"])
-def accept_parked_gap(session: Transaction, once: Once, id: UUID) -> ParkedOut:  # noqa: A002
+def accept_parked_gap(session: Transaction, once: Once, caller: Caller_, id: UUID) -> ParkedOut:  # noqa: A002
     """Go on without a missing event.
 
     For a key that waits for events which will never come. 409 `no_gap` where none is missing.
     """
-    return once(ParkedOut, lambda: parked.accept_gap(session, id))
+    return once(ParkedOut, lambda: parked.accept_gap(session, id, caller.name))

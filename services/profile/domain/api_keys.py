@@ -9,6 +9,7 @@ from sqlalchemy import Row, insert, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from services.profile.tables import api_key
+from shared import audit
 from shared.auth.callers import Caller
 from shared.auth.keys import Credential, new_key
 from shared.errors import Forbidden, NotFound
@@ -36,6 +37,9 @@ def issue(
         )
         .returning(api_key)
     ).one()
+    audit.record(
+        session, "api_key_issued", by=issuer.name, subject=str(row.api_key_id), scopes=" ".join(row.scopes)
+    )
     return row, clear
 
 
@@ -50,11 +54,13 @@ def page(session: Session, after: tuple[datetime, UUID] | None, limit: int) -> S
 
 def revoke(session: Session, api_key_id: UUID, by: str, now: datetime) -> Row[Any]:
     """Revoke a key; a revoked one stays as it is. Raises NotFound ``api_key_not_found``."""
-    session.execute(
+    revoked = session.execute(
         update(api_key)
         .where(api_key.c.api_key_id == api_key_id, api_key.c.revoked_at.is_(None))
         .values(revoked_at=now, revoked_by=by)
     )
+    if revoked.rowcount:  # type: ignore[attr-defined]
+        audit.record(session, "api_key_revoked", by=by, subject=str(api_key_id))
     row = session.execute(select(api_key).where(api_key.c.api_key_id == api_key_id)).one_or_none()
     if row is None:
         raise NotFound("api_key_not_found", "no such key")

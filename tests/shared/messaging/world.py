@@ -16,6 +16,11 @@ from shared.messaging import relay
 from shared.messaging.bus import Record
 from shared.messaging.consumer import Consumer
 from shared.messaging.outbox import announce
+from shared.settings import Settings
+
+SETTINGS = Settings(
+    service="tests", database_url="", key_pepper="p" * 16, sealing_keys={"k1": bytes(32)}, audit_key="a" * 16
+)
 
 
 class Happened(Event):
@@ -96,7 +101,7 @@ class World:
     def __init__(self, url: str, pool_size: int = 10) -> None:
         self.url = url
         self.engine: Engine = open_engine(url, pool_size=pool_size, name="tests")
-        self.sessions: Sessions = open_sessions(self.engine)
+        self.sessions: Sessions = open_sessions(self.engine, settings=SETTINGS)
 
     def announce(self, *events: Event) -> None:
         with self.sessions.begin() as session:
