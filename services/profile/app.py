@@ -3,13 +3,16 @@
 from pathlib import Path
 
 from services.profile.api import (
+    activities,
     api_keys,
     consents,
     contact_points,
     customers,
     imports,
+    products,
     purchases,
     returns,
+    suppressions,
 )
 from services.profile.domain.api_keys import active
 from services.profile.jobs import JOBS, SCHEDULE
@@ -26,8 +29,11 @@ SERVICE = Service(
         customers.router,
         consents.router,
         contact_points.router,
+        suppressions.router,
+        products.router,
         purchases.router,
         returns.router,
+        activities.router,
         imports.router,
         api_keys.router,
     ),

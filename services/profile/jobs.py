@@ -6,7 +6,7 @@ from copy import deepcopy
 from itertools import islice
 from typing import Any
 
-from services.profile.domain import imports, imports_orders, imports_quality, staging
+from services.profile.domain import activities, imports, imports_orders, imports_quality, staging
 from services.profile.domain.imports import Checked
 from services.profile.domain.imports_orders import Window
 from services.profile.rules.mapping import Mapping
@@ -22,6 +22,9 @@ from shared.jobs.schedule import Context, Scheduled
 ROWS_READ = 10_000
 # Rows of orders recorded in one transaction; with their events about 4 KB each.
 ROWS_RECORDED = 8_000
+
+# Deleted in one transaction, so that no lock is held for long.
+ACTIVITIES_FORGOTTEN = 10_000
 
 # What the parser saw in single rows, and what the report calls it.
 _REMARKS = {
@@ -167,5 +170,16 @@ def forget_abandoned_imports(context: Context) -> None:
             staging.clear(session, job_id)
 
 
+def forget_activities(context: Context) -> None:
+    """What is older than the setting keeps it, in portions that commit by themselves."""
+    while True:
+        with context.sessions.begin() as session:
+            if activities.forget_old(session, ACTIVITIES_FORGOTTEN) < ACTIVITIES_FORGOTTEN:
+                return
+
+
 JOBS: dict[str, JobFunction] = {"import_purchases": import_purchases}
-SCHEDULE = (Scheduled("forget_abandoned_imports", "40 3 * * *", forget_abandoned_imports),)
+SCHEDULE = (
+    Scheduled("forget_abandoned_imports", "40 3 * * *", forget_abandoned_imports),
+    Scheduled("forget_activities", "10 3 * * *", forget_activities),
+)

@@ -13,6 +13,9 @@ class ProfileSettings(Settings):
     when the last link made with it has expired."""
 
     blind_index_key: str = Field(min_length=16)
+    activity_kept_days: PositiveInt = Field(
+        default=396, le=36_500, description="how long behaviour is kept; older is not taken either"
+    )
     link_key: str = Field(min_length=16)
     confirmation_days: PositiveInt = Field(default=7, description="how long a link to confirm can be used")
     preference_link_days: PositiveInt = Field(

@@ -3,6 +3,8 @@
 from typing import Annotated, ClassVar
 from uuid import UUID
 
+from pydantic import Field
+
 from shared.events.envelope import CustomerEvent, Event, Timestamp, open_enumeration
 from shared.events.profile import CUSTOMER_TOPIC, Part
 
@@ -43,7 +45,7 @@ class Activity(Part):
     quantity: int | None = None
     result_count: int | None = None
     campaign_id: str | None = None
-    properties: dict[str, bool | float | str] = {}
+    properties: dict[str, bool | float | str] = Field(default_factory=dict)
 
 
 class ActivityRecorded(CustomerEvent):
