@@ -11,8 +11,10 @@ from services.profile.tables.belongings import customer_address, owned_product, 
 from services.profile.tables.consents import confirmation, consent, consent_expiry, consent_text, disclosure
 from services.profile.tables.customers import contact, customer, customer_external_id
 from services.profile.tables.fulfilments import fulfilment, purchase_cancellation
+from services.profile.tables.identities import customer_identity, device_session
 from services.profile.tables.imports import import_customer, import_mapping, import_row
 from services.profile.tables.interactions import interaction
+from services.profile.tables.merges import duplicate, merge
 from services.profile.tables.products import product
 from services.profile.tables.purchases import (
     accounting,
@@ -43,15 +45,19 @@ __all__ = [
     "customer",
     "customer_address",
     "customer_external_id",
+    "customer_identity",
     "customer_measure",
     "customer_tag",
     "customer_token",
+    "device_session",
     "disclosure",
+    "duplicate",
     "fulfilment",
     "import_customer",
     "import_mapping",
     "import_row",
     "interaction",
+    "merge",
     "metadata",
     "owned_product",
     "product",

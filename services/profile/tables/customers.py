@@ -77,6 +77,7 @@ customer = Table(
     CheckConstraint("kind in ('person', 'organisation')", name="kind"),
     CheckConstraint("state in ('active', 'merged', 'erased')", name="state"),
     CheckConstraint("(state = 'merged') = (merged_into is not null)", name="merged_into"),
+    Index("ix_customer_merged_into", "merged_into", postgresql_where=text("merged_into is not null")),
     Index("ix_customer_created_at_customer_id", "created_at", "customer_id"),
     Index("ix_customer_facets", "facets", postgresql_using="gin"),
     Index("ix_customer_due", "due_at", "customer_id", postgresql_where=text("state = 'active'")),

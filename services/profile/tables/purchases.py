@@ -30,6 +30,7 @@ accounting = Table(
 )
 
 # A purchase belongs to `customer_id` now and was recorded under `recorded_customer_id`, for ever; both null = anonymous.
+# The owner is not a foreign key: its check would lock the owner's row beside the recorded one's (migration 0005).
 # `returned_minor` is the sum of its returns and its cancellation.
 purchase = Table(
     "purchase",
@@ -37,8 +38,8 @@ purchase = Table(
     Column("purchase_id", Uuid, primary_key=True),
     Column("source", Text, nullable=False),
     Column("external_id", Text, nullable=False),
-    Column("customer_id", Uuid, ForeignKey("customer.customer_id")),
-    Column("recorded_customer_id", Uuid),
+    Column("customer_id", Uuid),
+    Column("recorded_customer_id", Uuid, ForeignKey("customer.customer_id")),
     Column("occurred_at", Timestamptz, nullable=False),
     Column("recorded_at", Timestamptz, nullable=False),
     Column("historical", Boolean, nullable=False),
@@ -90,8 +91,8 @@ purchase_return = Table(
     Column("source", Text, nullable=False),
     Column("external_id", Text, nullable=False),
     Column("purchase_id", Uuid, ForeignKey("purchase.purchase_id"), index=True),
-    Column("customer_id", Uuid, ForeignKey("customer.customer_id")),
-    Column("recorded_customer_id", Uuid),
+    Column("customer_id", Uuid),
+    Column("recorded_customer_id", Uuid, ForeignKey("customer.customer_id")),
     Column("occurred_at", Timestamptz, nullable=False),
     Column("recorded_at", Timestamptz, nullable=False),
     Column("historical", Boolean, nullable=False),
