@@ -1,5 +1,6 @@
 """What the profile service announces."""
 
+from datetime import date
 from typing import Annotated, ClassVar
 from uuid import UUID
 
@@ -8,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from shared.events.envelope import CustomerEvent, Event, Timestamp, open_enumeration
 
 CUSTOMER_TOPIC = "regulars.profile.customer.v1"
+PRODUCT_TOPIC = "regulars.profile.product.v1"
 
 Kind = Annotated[str, open_enumeration("person", "organisation")]
 Purpose = Annotated[str, open_enumeration("marketing", "profiling", "personalisation", "survey", "sharing")]
@@ -109,8 +111,8 @@ class ConsentChanged(CustomerEvent):
     effective_at: Timestamp
 
 
-class PurchaseFact(Event):
-    """A fact about a purchase. An anonymous purchase has no customer, and the purchase's id as its key."""
+class PurchaseEvent(Event):
+    """Something that happened to a purchase. An anonymous purchase has no customer, and the purchase's id as its key."""
 
     topic: ClassVar[str] = CUSTOMER_TOPIC
 
@@ -121,8 +123,6 @@ class PurchaseFact(Event):
     occurred_at: Timestamp
     recorded_at: Timestamp
     historical: bool
-    currency: str
-    exchange_rate: str | None = None
 
     @property
     def anonymous_key(self) -> UUID:
@@ -131,6 +131,13 @@ class PurchaseFact(Event):
     @property
     def key(self) -> str:
         return str(self.recorded_customer_id or self.customer_id or self.anonymous_key)
+
+
+class PurchaseFact(PurchaseEvent):
+    """What a purchase is worth, or no longer worth."""
+
+    currency: str
+    exchange_rate: str | None = None
 
 
 class PurchaseLine(Part):
@@ -216,6 +223,64 @@ class PurchaseCancelled(PurchaseFact):
         return self.purchase_id
 
 
+class ReturnMatched(PurchaseReturned):
+    """A return that had named no purchase was found to belong to one.
+
+    It replaces what ``purchase_returned`` said under the same ``return_id``: then ``unmatched_amount_minor`` was
+    reversed without a purchase, now ``amount_minor`` of this one is.
+    """
+
+    type: ClassVar[str] = "regulars.profile.return_matched.v1"
+
+    unmatched_amount_minor: int
+    accounting_unmatched_amount_minor: int
+
+
+class PurchaseDelivered(PurchaseEvent):
+    """A purchase reached its customer, at ``occurred_at``; ``late`` says that it came after the day promised."""
+
+    type: ClassVar[str] = "regulars.profile.purchase_delivered.v1"
+
+    purchase_id: UUID
+    carrier: str | None = None
+    shipped_at: Timestamp | None = None
+    promised_on: date | None = None
+    late: bool | None = None
+
+    @property
+    def anonymous_key(self) -> UUID:
+        return self.purchase_id
+
+
+class ProductChanged(Event):
+    """A product of the catalogue is new or changed; carries all of it.
+
+    ``category`` is a path, ``Home/Kitchen``; ``complete`` is false for one that only a purchase spoke of so far.
+    """
+
+    topic: ClassVar[str] = PRODUCT_TOPIC
+    type: ClassVar[str] = "regulars.profile.product_changed.v1"
+
+    product_id: UUID
+    sku: str
+    name_zh: str | None = None
+    name_en: str | None = None
+    brand: str | None = None
+    category: str | None = None
+    price_minor: int | None = None
+    currency: str | None = None
+    stock: int | None = None
+    replenishable: bool = False
+    accessory_of: str | None = None
+    active: bool = True
+    complete: bool
+    effective_at: Timestamp
+
+    @property
+    def key(self) -> str:
+        return str(self.product_id)
+
+
 EVENTS: tuple[type[Event], ...] = (
     CustomerRegistered,
     CustomerUpdated,
@@ -225,5 +290,8 @@ EVENTS: tuple[type[Event], ...] = (
     ConsentChanged,
     PurchaseRecorded,
     PurchaseReturned,
+    ReturnMatched,
     PurchaseCancelled,
+    PurchaseDelivered,
+    ProductChanged,
 )

@@ -1,7 +1,9 @@
 """profile under test, and short ways to say what the world told it."""
 
 import json
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -91,3 +93,15 @@ def committing(service: Callable[..., Any]) -> Profile:
 
 def code_of(reply: Any) -> str:
     return json.loads(reply.text)["code"]
+
+
+def at_once(work, count=8):
+    """``work(number)`` in as many threads, started together; their results."""
+    barrier = threading.Barrier(count)
+
+    def run(number):
+        barrier.wait()
+        return work(number)
+
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(run, range(count)))

@@ -3,8 +3,7 @@ import json
 import pytest
 
 from services.profile.app import SERVICE
-from tests.profile.conftest import LONG_AGO, code_of
-from tests.profile.test_purchases import at_once
+from tests.profile.conftest import LONG_AGO, at_once, code_of
 
 WANG = {
     "kind": "person",

@@ -5,8 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.profile.rules.returns import share
-from tests.profile.conftest import LONG_AGO, NOW, YESTERDAY, code_of, line
-from tests.profile.test_purchases import at_once
+from tests.profile.conftest import LONG_AGO, NOW, YESTERDAY, at_once, code_of, line
 
 
 def test_a_return_takes_back_its_part_and_the_purchase_shows_it(profile):

@@ -23,18 +23,18 @@ from services.profile.rules.mapping_countries import is_code
 from shared.http.fields import Moment
 
 # No control characters: they would be invisible in an id and could break a message's head.
-_PRINTABLE = r"^[^\x00-\x1f\x7f]*$"
+PRINTABLE = r"^[^\x00-\x1f\x7f]*$"
 _ZONES = available_timezones()
 _COUNTRIES: list[Any] = [
     first + second for first in ascii_uppercase for second in ascii_uppercase if is_code(first + second)
 ]
 
-Id = Annotated[StrictStr, StringConstraints(min_length=1, max_length=200, pattern=_PRINTABLE)]
+Id = Annotated[StrictStr, StringConstraints(min_length=1, max_length=200, pattern=PRINTABLE)]
 """How an outside system names something."""
-Label = Annotated[StrictStr, StringConstraints(min_length=1, max_length=100, pattern=_PRINTABLE)]
-Words = Annotated[StrictStr, StringConstraints(max_length=1000, pattern=_PRINTABLE)]
-Source = Annotated[str, Path(min_length=1, max_length=200, pattern=_PRINTABLE, examples=["shop"])]
-ExternalId = Annotated[str, Path(min_length=1, max_length=200, pattern=_PRINTABLE, examples=["17850"])]
+Label = Annotated[StrictStr, StringConstraints(min_length=1, max_length=100, pattern=PRINTABLE)]
+Words = Annotated[StrictStr, StringConstraints(max_length=1000, pattern=PRINTABLE)]
+Source = Annotated[str, Path(min_length=1, max_length=200, pattern=PRINTABLE, examples=["shop"])]
+ExternalId = Annotated[str, Path(min_length=1, max_length=200, pattern=PRINTABLE, examples=["17850"])]
 
 Quantity = Annotated[int, Field(strict=True, gt=0, le=2**31 - 1, examples=[6])]
 Minor = Annotated[int, Field(strict=True, ge=0, le=10**15, description="minor units of the currency")]

@@ -5,18 +5,19 @@ refused. Under a race the unique constraint decides; whoever loses waits for the
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from services.profile.domain import customers, pricing, purchase_rows, recording
+from services.profile.domain import customers, pricing, products, purchase_rows, recording
+from services.profile.domain.products import Mention
 from services.profile.domain.purchase_rows import COLUMNS, FACTS, SELECTED, Recorded
 from services.profile.domain.recording import Candidate, Noun, Outcome
 from services.profile.rules.amounts import Amounts, Unpriceable, price
-from services.profile.rules.facts import PurchaseFacts
+from services.profile.rules.facts import LineFacts, PurchaseFacts
 from services.profile.rules.fingerprint import fingerprint
 from shared import money
 from shared.database import execute_hot
@@ -57,8 +58,11 @@ _RECORD_ONE = {
         from recorded cross join f cross join json_to_recordset(f.lines) as l (line int, sku text, description text,
             brand text, category text, quantity int, unit_price numeric, discount_minor bigint, amount_minor bigint,
             accounting_amount_minor bigint, unit_cost_minor bigint)
+        returning sku
     )
-    select customer_id, recorded_customer_id, recorded_at, historical from recorded
+    select customer_id, recorded_customer_id, recorded_at, historical, (
+        select array_agg(sku) from lines where not exists (select from product p where p.sku = lines.sku))
+    from recorded
     """
     for way, known in _KNOWN.items()
 }
@@ -132,8 +136,10 @@ def _record_at_once(session: Session, facts: PurchaseFacts) -> Recorded | None:
     found = execute_hot(session, _RECORD_ONE[way], parameters).fetchone()
     if found is None:
         return None
-    owner, recorded_id, recorded_at, historical = found
+    owner, recorded_id, recorded_at, historical, unheard_of = found
     recorded = Recorded(purchase_id, owner, recorded_id, recorded_at, historical, amounts, lines)
+    if unheard_of:
+        _mention_products(session, (line for line in facts.lines if line.sku in unheard_of), recorded_at)
     announce(session, purchase_rows.event(facts, recorded))
     return recorded
 
@@ -174,8 +180,15 @@ def _write(
         if id_ in inserted
     }
     purchase_rows.copy_lines(session, {id_: one.lines for id_, one in recorded.items()})
+    _mention_products(session, (line for id_ in recorded for line in by_id[id_].facts.lines), now)
     announce(session, *(purchase_rows.event(by_id[id_].facts, one) for id_, one in recorded.items()))
     return recorded
+
+
+def _mention_products(session: Session, lines: Iterable[LineFacts], now: datetime) -> None:
+    products.mention_many(
+        session, (Mention(line.sku, line.brand, line.category, line.description) for line in lines), now
+    )
 
 
 _PURCHASE = Noun(_EXISTING, fingerprint, differs, _check_size, _write)
