@@ -21,6 +21,7 @@ from shared.messaging.relay import Relay
 from shared.sealing import Keyring
 from shared.service import Service
 from shared.settings import Settings
+from shared.webhooks import sending
 
 if TYPE_CHECKING:
     import uvicorn
@@ -195,6 +196,7 @@ def work_loops(opened: OpenService) -> list[tuple[str, Callable[[threading.Event
             lambda stop: scheduler.run(context, service.steps, schedule, stop),
         )
     ]
+    loops.append((f"{service.name} webhooks", lambda stop: sending.run(context, stop)))
     if service.jobs:
         loops.append((f"{service.name} jobs", lambda stop: runner.run(service.jobs, context, stop)))
     return loops

@@ -141,8 +141,9 @@ def _everywhere(service: Service) -> tuple[APIRouter, ...]:
     from shared.audit.api import audit_router
     from shared.jobs.api import router as jobs
     from shared.messaging.parked_api import router as parked
+    from shared.webhooks.api import router as webhooks
 
-    return (jobs, parked, audit_router(service.audited_rows))
+    return (jobs, parked, webhooks, audit_router(service.audited_rows))
 
 
 def _health(readiness: Readiness, *, listed: bool = False) -> Router:

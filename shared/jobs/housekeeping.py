@@ -8,6 +8,7 @@ from shared.audit import anchors
 from shared.http.idempotency import forget_expired
 from shared.jobs import uploads
 from shared.jobs.schedule import Context, Step
+from shared.webhooks import queue
 
 # How long a failed or cancelled job can still be resumed with what was uploaded for it.
 KEEP_UPLOADS = timedelta(days=7)
@@ -61,8 +62,15 @@ def anchor_audit_log(context: Context) -> int:
     return 0
 
 
+def forget_calls(context: Context) -> int:
+    """Delete calls of webhooks that arrived or failed long ago."""
+    with context.sessions.begin() as session:
+        return queue.forget_finished(session)
+
+
 STEPS = (
     Step("anchor audit log", anchor_audit_log, every=timedelta(minutes=5)),
     Step("forget uploads", forget_uploads, every=timedelta(minutes=10)),
     Step("forget replies", forget_replies, every=timedelta(minutes=10)),
+    Step("forget webhook calls", forget_calls, every=timedelta(minutes=10)),
 )

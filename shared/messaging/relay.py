@@ -38,7 +38,22 @@ cross join lateral (
 ) o
 order by p.id
 """
-_DONE = "delete from shared.outbox_pending where id = any(%s::bigint[])"
+# What leaves the queue is told to the webhooks (shared/webhooks) from that moment on: once each, in the order of the queue,
+# and published to the bus before. Both in one statement, so that neither happens alone.
+_DONE = """
+with done as (
+    delete from shared.outbox_pending where id = any(%s::bigint[]) returning id, created_at
+)
+insert into shared.webhook_delivery (webhook_id, event_id, event_type, outbox_id, announced_at)
+select w.webhook_id, o.event_id, o.type, o.id, o.created_at
+from done
+cross join (select * from shared.webhook offset 0) w
+cross join lateral (
+    select * from shared.outbox o where o.created_at = done.created_at and o.id = done.id offset 0
+) o
+where w.event_types = '{}' or o.type = any(w.event_types)
+order by o.id
+"""
 
 
 class LowWater:

@@ -7,5 +7,14 @@ from shared.jobs import tables as jobs
 from shared.messaging import tables as messaging
 from shared.migrate import run_environment
 from shared.sealing import metadata as sealing
+from shared.webhooks import tables as webhooks
 
-run_environment(messaging.metadata, http.metadata, auth.metadata, sealing, jobs.metadata, audit.metadata)
+run_environment(
+    messaging.metadata,
+    http.metadata,
+    auth.metadata,
+    sealing,
+    jobs.metadata,
+    audit.metadata,
+    webhooks.metadata,
+)
