@@ -45,7 +45,8 @@ STATE: dict[str, str] = {
     "consents": f"""
         select concat_ws('|', {_name("s.customer_id")}, s.purpose, s.channel, s.state) as row from (
             select distinct on (customer_id, purpose, channel) customer_id, purpose, channel, state from consent
-            order by customer_id, purpose, channel, in_force_from desc, number desc
+            where state <> 'expired'
+            order by customer_id, purpose, channel, in_force_from desc, (state = 'granted'), number desc
         ) s""",
 }
 

@@ -1,11 +1,14 @@
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import text
 
-from services.profile.rules.consents import in_force_from
-from tests.profile.conftest import LONG_AGO, code_of
+from services.profile.domain import consents
+from services.profile.rules.consents import in_force_from, standing, state_of
+from tests.profile.conftest import LONG_AGO, NOW, code_of
 
 MARKETING = "marketing/email"
 
@@ -73,72 +76,6 @@ def test_unheard_of_purposes_and_channels_are_refused(profile, wang, consent):
     assert say(profile, wang, "granted", consent).status_code == 422
 
 
-def ask(profile, *ids, purpose="marketing", channel="email"):
-    reply = profile.client.post(
-        "/v1/contact-points/lookup",
-        json={"customer_ids": list(ids), "purpose": purpose, "channel": channel},
-    )
-    assert reply.status_code == 200, reply.text
-    return reply.json()["items"]
-
-
-def test_an_address_is_given_for_a_purpose_that_was_consented_to(profile, wang):
-    consent = say(profile, wang, "granted").json()
-    [found] = ask(profile, wang["id"])
-    assert (found["address"], found["name"], found["language"]) == ("wang@example.com", "王芳", "zh")
-    assert (found["reason"], found["consent_id"]) == (None, consent["id"])
-    [audited] = profile.ask("select asked_at, asked_by, outcome, consent_id::text from disclosure")
-    assert (audited.asked_by, audited.outcome, audited.consent_id) == ("admin", "disclosed", consent["id"])
-    assert datetime.fromisoformat(found["valid_until"]) - audited.asked_at == timedelta(seconds=60)
-
-
-def test_whoever_may_not_be_reached_is_answered_with_the_reason(profile, wang):
-    refuses = profile.customer("refuses", email="r@example.com")
-    say(profile, refuses, "granted")
-    say(profile, refuses, "withdrawn")
-    nowhere = profile.customer("nowhere")
-    say(profile, nowhere, "granted")
-    stranger = "01939d2c-0000-7000-8000-000000000000"
-    answers = ask(profile, refuses["id"], wang["id"], nowhere["id"], stranger)
-    assert [one["reason"] for one in answers] == [
-        "no_consent",
-        "no_consent",
-        "no_contact_point",
-        "unknown_customer",
-    ]
-    assert [one["consent_state"] for one in answers] == ["withdrawn", None, "granted", None]
-    for one in answers:
-        assert one["address"] is one["name"] is one["valid_until"] is None
-    outcomes = profile.ask("select outcome from disclosure order by 1")
-    assert [row.outcome for row in outcomes] == [
-        "no_consent",
-        "no_consent",
-        "no_contact_point",
-        "unknown_customer",
-    ]
-
-
-def test_the_contract_needs_no_consent(profile, wang):
-    assert ask(profile, wang["id"], purpose="service", channel="sms")[0]["address"] == "+8613812345678"
-
-
-def test_a_consent_is_for_its_purpose_and_channel_only(profile, wang):
-    say(profile, wang, "granted")
-    assert ask(profile, wang["id"], purpose="survey")[0]["reason"] == "no_consent"
-    assert ask(profile, wang["id"], channel="sms")[0]["reason"] == "no_consent"
-
-
-def test_a_thousand_are_answered_at_once_and_more_are_refused(profile, wang):
-    say(profile, wang, "granted")
-    answers = ask(profile, *[wang["id"]] * 1000)
-    assert {one["address"] for one in answers} == {"wang@example.com"}
-    reply = profile.client.post(
-        "/v1/contact-points/lookup",
-        json={"customer_ids": [wang["id"]] * 1001, "purpose": "marketing", "channel": "email"},
-    )
-    assert (reply.status_code, code_of(reply)) == (422, "validation_failed")
-
-
 MOMENTS = st.timedeltas(timedelta(), timedelta(days=2000)).map(
     lambda age: datetime(2020, 1, 1, tzinfo=UTC) + age
 )
@@ -153,3 +90,142 @@ def test_nothing_is_in_force_before_it_was_collected_or_after_it_was_told(state,
 def test_a_fresh_refusal_is_never_older_than_any_consent_before_it(now, behind, consented_at):
     granted = in_force_from("granted", consented_at, now)
     assert in_force_from("withdrawn", now - behind, now) >= granted
+
+
+@dataclass(frozen=True)
+class Said:
+    state: str
+    collected_at: datetime
+    recorded_at: datetime
+    expires_at: datetime | None = None
+
+    @property
+    def in_force_from(self):
+        return in_force_from(self.state, self.collected_at, self.recorded_at)
+
+
+@st.composite
+def said(draw):
+    state = draw(st.sampled_from(["granted", "denied", "withdrawn", "expired"]))
+    hours = st.integers(0, 60).map(lambda hours: datetime(2026, 1, 1, tzinfo=UTC) + timedelta(hours=hours))
+    ends = draw(st.none() | hours) if state == "granted" else None
+    return Said(state, draw(hours), draw(hours), ends)
+
+
+@given(st.lists(said(), max_size=6), st.randoms(), MOMENTS)
+def test_what_holds_does_not_depend_on_the_order_in_which_records_arrive(records, random, at):
+    shuffled = records[:]
+    random.shuffle(shuffled)
+    assert state_of(standing(shuffled), at) == state_of(standing(records), at)
+
+
+@given(st.lists(said(), max_size=6), st.integers(0, 60))
+def test_a_refusal_is_undone_only_by_a_consent_given_after_it_was_told(records, hours):
+    told_at = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(hours=hours)
+    stands = standing([*records, Said("withdrawn", told_at, told_at)])
+    assert stands.state != "granted" or min(stands.collected_at, stands.recorded_at) > told_at
+
+
+@given(st.lists(said(), min_size=1, max_size=6))
+def test_the_note_that_a_consent_expired_changes_nothing_that_its_end_did_not(records):
+    without = [record for record in records if record.state != "expired"]
+    assert standing(records) == standing(without)
+
+
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.permutations(range(4)))
+def test_history_told_in_any_order_gives_the_same_state(profile, order):
+    customer = profile.customer(f"told {order}", email="o@example.com")
+    days = [
+        ("granted", "2024-01-01T10:00:00Z"),
+        ("withdrawn", "2024-02-01T10:00:00Z"),
+        ("granted", "2024-02-01T10:00:00Z"),
+        ("denied", "2023-12-01T10:00:00Z"),
+    ]
+    for number in order:
+        state, collected_at = days[number]
+        assert say(profile, customer, state, collected_at=collected_at).status_code == 201
+    assert current(profile, customer) == {MARKETING: "withdrawn"}
+    found = profile.ask(
+        "select state, in_force_from, expires_at from consent where customer_id = :id", id=customer["id"]
+    )
+    assert standing(found).state == "withdrawn"
+
+
+def soon(**ahead):
+    return (NOW + timedelta(**ahead)).isoformat()
+
+
+def run_out(profile):
+    """The end of every grant has come."""
+    with profile.under_test.sessions.begin() as session:
+        session.execute(
+            text(
+                "update consent set expires_at = collected_at + interval '1 microsecond' where expires_at is not null"
+            )
+        )
+        session.execute(text("update consent_expiry set expires_at = now() - interval '1 second'"))
+
+
+def test_a_consent_ends_when_it_was_given_for_a_time_and_its_end_is_recorded_and_announced_once(
+    profile, wang
+):
+    granted = say(
+        profile, wang, "granted", expires_at=soon(days=30), collected_where="till 3", collected_by="017"
+    )
+    assert granted.status_code == 201
+    assert (granted.json()["collected_where"], granted.json()["collected_by"]) == ("till 3", "017")
+    run_out(profile)
+    assert current(profile, wang) == {MARKETING: "expired"}
+    for _ in range(2):
+        with profile.under_test.sessions.begin() as session:
+            consents.expire(session)
+    assert [event["state"] for event in profile.announced("consent_changed")] == ["granted", "expired"]
+    assert current(profile, wang) == {MARKETING: "expired"}
+    history = profile.client.get(f"/v1/customers/{wang['id']}/consents/history").json()["items"]
+    assert [item["state"] for item in history] == ["expired", "granted"]
+    assert history[0]["recorded_by"] == "expiry"
+    assert profile.ask("select * from consent_expiry") == []
+
+
+def test_a_consent_that_was_renewed_or_withdrawn_before_its_end_does_not_expire(profile, wang):
+    other = profile.customer("other", email="o@example.com")
+    for customer in (wang, other):
+        say(profile, customer, "granted", expires_at=soon(days=30))
+    say(profile, wang, "granted", text_version="2026-03")
+    say(profile, other, "withdrawn")
+    run_out(profile)
+    with profile.under_test.sessions.begin() as session:
+        assert consents.expire(session) == 2
+    assert current(profile, wang) == {MARKETING: "granted"}
+    assert current(profile, other) == {MARKETING: "withdrawn"}
+    assert profile.ask("select * from consent where state = 'expired'") == []
+
+
+def test_an_expired_consent_can_be_given_again(profile, wang):
+    say(profile, wang, "granted", expires_at=soon(days=30))
+    run_out(profile)
+    assert say(profile, wang, "granted").status_code == 201
+    assert current(profile, wang) == {MARKETING: "granted"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ({"state": "withdrawn", "expires_at": "2030-01-01T00:00:00Z"}, "only_grants_expire"),
+        ({"state": "granted", "expires_at": "2020-01-01T00:00:00Z"}, "expires_too_early"),
+    ],
+)
+def test_an_end_must_be_one(profile, wang, fields, code):
+    reply = profile.client.put(f"/v1/customers/{wang['id']}/consents/{MARKETING}", json=fields)
+    assert (reply.status_code, code_of(reply)) == (422, code)
+
+
+def test_the_refusal_of_profiling_is_announced_for_all_to_see(profile, wang):
+    say(profile, wang, "denied", "profiling/email")
+    [changed] = profile.announced("consent_changed")
+    assert (changed["purpose"], changed["state"], changed["customer_id"]) == (
+        "profiling",
+        "denied",
+        wang["id"],
+    )

@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 
 from services.profile.api.consents import Channel
 from services.profile.domain import contact_points
-from shared.http.dependencies import Caller_, Now, Transaction
+from shared.http.dependencies import Caller_, Transaction
 from shared.http.routing import Router
 
 router = Router(prefix="/v1/contact-points", tags=["contact points"])
@@ -23,7 +23,8 @@ class LookupIn(BaseModel):
 
 
 class ContactPointOut(BaseModel):
-    """The address, or the reason why not: `unknown_customer`, `erased`, `no_consent`, `no_contact_point`."""
+    """The address, or the reason why not: `unknown_customer`, `erased`, `no_consent`, `suppressed`,
+    `no_contact_point`."""
 
     customer_id: UUID
     address: str | None
@@ -34,7 +35,14 @@ class ContactPointOut(BaseModel):
     time_zone: str | None
     consent_id: UUID | None = Field(description="the record that the answer rests on")
     consent_state: str | None
+    suppression: str | None = Field(description="why nobody may write there: `bounce`, `complaint`, …")
     valid_until: datetime | None = Field(description="after this the answer must not be used any more")
+    preferences_url: str | None = Field(
+        description="for the message: the customer's own preference page. A credential, for nobody else"
+    )
+    unsubscribe_url: str | None = Field(
+        description="for the message: takes back the consent it rests on, by one click (RFC 8058); null for the contract"
+    )
 
 
 class LookupOut(BaseModel):
@@ -42,10 +50,10 @@ class LookupOut(BaseModel):
 
 
 @router.post("/lookup", scopes=["contact:read"])
-def look_up_contact_points(body: LookupIn, session: Transaction, now: Now, caller: Caller_) -> LookupOut:
+def look_up_contact_points(body: LookupIn, session: Transaction, caller: Caller_) -> LookupOut:
     """Ask for the contact points of up to 1,000 customers, for one purpose and channel.
 
     One answer per id, in the order asked. Who asked for what, and what was answered, is recorded.
     """
-    found = contact_points.look_up(session, body.customer_ids, body.purpose, body.channel, caller.name, now)
+    found = contact_points.look_up(session, body.customer_ids, body.purpose, body.channel, caller.name)
     return LookupOut(items=[ContactPointOut.model_validate(one._asdict()) for one in found])

@@ -1,15 +1,25 @@
-"""Contact points: given out at the moment of use, for a purpose, if consent or contract allows; every answer audited."""
+"""Contact points: given out at the moment of use, for a purpose, if consent or contract allows; every answer audited.
 
-from collections.abc import Sequence
+Whoever asks holds the customers, and all suppressions, until the answer is given; whoever withdraws a consent or sets a
+suppression waits for that. So an answer never rests on a state that somebody was told had ended, and a withdrawal that
+was acknowledged is obeyed by every answer after it.
+"""
+
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Row, text
+from sqlalchemy import Row, bindparam, text
+from sqlalchemy.dialects.postgresql import ARRAY, BYTEA
 from sqlalchemy.orm import Session
 
 from services.profile.domain import customer_profiles
+from services.profile.domain.links import Links, links_of
+from services.profile.domain.suppressions import HOLD_SHARED
 from services.profile.rules.consents import ADDRESSES, CONTRACT_PURPOSES
+from shared import audit
+from shared.blind_indexes import blind_many
 
 # An answer is good for one sending: a withdrawal is obeyed by whoever asks after it.
 VALID_FOR = timedelta(seconds=60)
@@ -18,8 +28,9 @@ VALID_FOR = timedelta(seconds=60)
 class ContactPoint(NamedTuple):
     """What may be known for the purpose: the address, or the ``reason`` why not.
 
-    Reasons: ``unknown_customer``, ``erased``, ``no_consent`` (never asked, ``consent_state`` null, or refused),
-    ``no_contact_point`` (nothing to write to on this channel).
+    Reasons: ``unknown_customer``, ``erased``, ``suppressed`` (``suppression`` says why), ``no_consent`` (never asked,
+    ``consent_state`` null, or refused, or expired), ``no_contact_point`` (nothing to write to on this channel).
+    The links are for the message: the customer's preference page, and what takes back the consent it rests on.
     """
 
     customer_id: UUID
@@ -31,72 +42,192 @@ class ContactPoint(NamedTuple):
     time_zone: str | None = None
     consent_id: UUID | None = None
     consent_state: str | None = None
+    suppression: str | None = None
     valid_until: datetime | None = None
+    preferences_url: str | None = None
+    unsubscribe_url: str | None = None
 
 
+# The asked and those into whom they were merged, in order. A withdrawal and an edit lock for no key update, which waits
+# for this; a purchase and another lookup do not.
+_HOLD = text(
+    """
+    select customer_id from customer where customer_id in (
+        select unnest(cast(:ids as uuid[]))
+        union select merged_into from customer where customer_id = any(cast(:ids as uuid[])))
+    order by customer_id for share
+    """
+)
 _ASKED = text(
     """
-    select a.asked, c.customer_id, c.kind, c.state, c.language, c.time_zone, c.name_sealed, c.email_sealed,
-        c.phone_sealed, s.consent_id, s.state as consent_state
+    select a.asked, c.customer_id, c.version, c.kind, c.state, c.language, c.time_zone, c.name_sealed, c.email_sealed,
+        c.phone_sealed, s.consent_id, s.state as consent_state, p.reason as suppression, clock_timestamp() as at
     from unnest(cast(:ids as uuid[])) as a (asked)
     left join customer l on l.customer_id = a.asked
     left join customer c on c.customer_id = coalesce(l.merged_into, l.customer_id)
     left join lateral (
-        select consent_id, state from consent
-        where consent.customer_id = c.customer_id and purpose = :purpose and channel = :channel
-        order by in_force_from desc, number desc limit 1
+        select consent_id,
+            case when state = 'granted' and expires_at <= clock_timestamp() then 'expired' else state end as state
+        from consent
+        where consent.customer_id = c.customer_id and purpose = :purpose and channel = :channel and state <> 'expired'
+        order by in_force_from desc, (state = 'granted'), number desc limit 1
     ) s on true
+    left join lateral (
+        select reason from suppression
+        where suppression.customer_id = c.customer_id and channel = :channel and lifted_at is null
+        order by set_at desc limit 1
+    ) p on true
     """
 )
+_SUPPRESSED = text(
+    """
+    select distinct on (address_token) address_token, reason from suppression
+    where address_token = any(:tokens) and channel = :channel and lifted_at is null
+    order by address_token, set_at desc
+    """
+).bindparams(bindparam("tokens", type_=ARRAY(BYTEA)))
 _AUDIT = text(
     """
     insert into disclosure (asked_at, asked_by, customer_id, purpose, channel, outcome, consent_id)
-    select cast(:now as timestamptz), :by, d.customer_id, :purpose, :channel, d.outcome, d.consent_id
+    select cast(:at as timestamptz), :by, d.customer_id, :purpose, :channel, d.outcome, d.consent_id
     from unnest(cast(:ids as uuid[]), cast(:outcomes as text[]), cast(:consents as uuid[]))
         as d (customer_id, outcome, consent_id)
     """
 )
 
 
-def look_up(
-    session: Session, ids: Sequence[UUID], purpose: str, channel: str, by: str, now: datetime
-) -> list[ContactPoint]:
+def look_up(session: Session, ids: Sequence[UUID], purpose: str, channel: str, by: str) -> list[ContactPoint]:
     """One answer per id, in the order of ``ids``; ``by`` is who asks, for the audit that this transaction writes.
 
-    Two statements and the opening of seals, however many ids. A merged customer's id answers with its winner's
-    address and consent.
+    Nine statements and the opening of seals, however many ids. Seals are opened before the customers are held, and what
+    changed meanwhile once more: they are held for milliseconds. A merged customer's id answers with its winner's address
+    and consent.
     """
-    rows = {
-        row.asked: row
-        for row in session.execute(_ASKED, {"ids": list(set(ids)), "purpose": purpose, "channel": channel})
-    }
-    allowed = [row for row in rows.values() if _refusal(row, purpose) is None]
-    field = ADDRESSES.get(channel)
-    fields = ["name"] if field is None else ["name", field]
-    clear = {
-        row.asked: personal
-        for row, personal in zip(
-            allowed, customer_profiles.personal_of(session, allowed, fields), strict=True
-        )
-    }
+    asked = _Asked(purpose, channel, ADDRESSES.get(channel))
+    wanted = sorted(set(ids))
+    opened = _open(session, asked, _read(session, asked, wanted).values())
+    rows = _hold(session, asked, wanted)
+    at = max(row.at for row in rows.values())
+    opened |= _open(session, asked, [row for row in rows.values() if _seal_of(row) not in opened])
+    clear = {row.asked: opened[_seal_of(row)] for row in rows.values() if not _refusal(row, purpose)}
+    suppressed = _suppressed(session, asked, clear)
+    links = links_of(session)
     answers = {
-        asked: _answer(row, _refusal(row, purpose), clear.get(asked, {}), field, now)
-        for asked, row in rows.items()
+        each: _answer(links, asked, row, clear.get(each, {}), suppressed.get(each), at)
+        for each, row in rows.items()
     }
-    given = [answers[asked] for asked in ids]
     session.execute(
         _AUDIT,
         {
-            "now": now,
+            "at": at,
             "by": by,
             "purpose": purpose,
             "channel": channel,
-            "ids": [answer.customer_id for answer in answers.values()],
+            "ids": list(answers),
             "outcomes": [answer.reason or "disclosed" for answer in answers.values()],
             "consents": [answer.consent_id for answer in answers.values()],
         },
     )
-    return given
+    audit.record(
+        session,
+        "contact_points_asked",
+        by=by,
+        purpose=purpose,
+        channel=channel,
+        asked_count=len(answers),
+        disclosed_count=sum(answer.reason is None for answer in answers.values()),
+    )
+    return [answers[each] for each in ids]
+
+
+class _Asked(NamedTuple):
+    """What for, and the field that holds the address."""
+
+    purpose: str
+    channel: str
+    field: str | None
+
+
+_Clear = dict[str, str | None]
+_Seal = tuple[UUID | None, int | None]
+
+
+def _read(session: Session, asked: _Asked, ids: Sequence[UUID]) -> dict[UUID, Row[Any]]:
+    values = {"ids": ids, "purpose": asked.purpose, "channel": asked.channel}
+    return {row.asked: row for row in session.execute(_ASKED, values)}
+
+
+def _open(session: Session, asked: _Asked, rows: Iterable[Row[Any]]) -> dict[_Seal, _Clear]:
+    """Name and address of those who may be reached as things are, by owner and version."""
+    allowed = [row for row in rows if _refusal(row, asked.purpose) is None]
+    fields = ["name"] if asked.field is None else ["name", asked.field]
+    clear = customer_profiles.personal_of(session, allowed, fields)
+    return {_seal_of(row): one for row, one in zip(allowed, clear, strict=True)}
+
+
+def _seal_of(row: Row[Any]) -> _Seal:
+    return row.customer_id, row.version
+
+
+def _hold(session: Session, asked: _Asked, ids: Sequence[UUID]) -> dict[UUID, Row[Any]]:
+    """What is known of each, read while all of them are held. Each lock is followed by a statement of its own: only a
+    later snapshot sees what those whom the lock waited for have committed."""
+    session.execute(HOLD_SHARED)
+    held = set(session.scalars(_HOLD, {"ids": ids}))
+    while True:
+        rows = _read(session, asked, ids)
+        unheld = {row.customer_id for row in rows.values() if row.customer_id is not None} - held
+        if not unheld:
+            return rows
+        # A merge came in between: its winner is nobody whom we asked for.
+        held.update(session.scalars(_HOLD, {"ids": sorted(unheld)}))
+
+
+def _answer(
+    links: Links, asked: _Asked, row: Row[Any], clear: _Clear, suppressed: str | None, at: datetime
+) -> ContactPoint:
+    address = clear.get(asked.field) if asked.field else None
+    reason = _refusal(row, asked.purpose)
+    if reason is None and address is None:
+        reason = "no_contact_point"
+    elif reason is None and suppressed is not None:
+        reason = "suppressed"
+    if reason is not None:
+        return ContactPoint(
+            row.asked,
+            reason,
+            consent_id=row.consent_id,
+            consent_state=row.consent_state,
+            suppression=(row.suppression or suppressed) if reason == "suppressed" else None,
+        )
+    return ContactPoint(
+        row.asked,
+        address=address,
+        name=clear["name"],
+        kind=row.kind,
+        language=row.language,
+        time_zone=row.time_zone,
+        consent_id=row.consent_id,
+        consent_state=row.consent_state,
+        valid_until=at + VALID_FOR,
+        preferences_url=links.to_preferences(row.customer_id, at),
+        unsubscribe_url=None
+        if asked.purpose in CONTRACT_PURPOSES
+        else links.to_unsubscribe(row.customer_id, asked.purpose, asked.channel),
+    )
+
+
+def _suppressed(session: Session, asked: _Asked, clear: dict[UUID, _Clear]) -> dict[UUID, str]:
+    """Whose address is suppressed on the channel, and why."""
+    if asked.field is None:
+        return {}
+    addresses = {each: address for each, one in clear.items() if (address := one[asked.field]) is not None}
+    if not addresses:
+        return {}
+    tokens = dict(zip(addresses, blind_many(session, asked.field, addresses.values()), strict=True))
+    values = {"tokens": sorted(set(tokens.values())), "channel": asked.channel}
+    reasons = {bytes(row.address_token): row.reason for row in session.execute(_SUPPRESSED, values)}
+    return {each: reasons[token] for each, token in tokens.items() if token in reasons}
 
 
 def _refusal(row: Row[Any], purpose: str) -> str | None:
@@ -106,26 +237,6 @@ def _refusal(row: Row[Any], purpose: str) -> str | None:
         return "erased"
     if purpose not in CONTRACT_PURPOSES and row.consent_state != "granted":
         return "no_consent"
+    if row.suppression is not None:
+        return "suppressed"
     return None
-
-
-def _answer(
-    row: Row[Any], reason: str | None, personal: dict[str, str | None], field: str | None, now: datetime
-) -> ContactPoint:
-    address = personal.get(field) if field is not None else None
-    if reason is None and address is None:
-        reason = "no_contact_point"
-    if reason is not None:
-        return ContactPoint(row.asked, reason, consent_id=row.consent_id, consent_state=row.consent_state)
-    return ContactPoint(
-        row.asked,
-        None,
-        address,
-        personal["name"],
-        row.kind,
-        row.language,
-        row.time_zone,
-        row.consent_id,
-        row.consent_state,
-        now + VALID_FOR,
-    )
