@@ -1,5 +1,6 @@
 """Writers that keep the order of each customer's facts and know what was acknowledged."""
 
+import itertools
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -30,7 +31,7 @@ class Acknowledged:
 
 
 def until_acknowledged(
-    put: Callable[[], httpx.Response], acknowledged: Acknowledged, external_id: str, seconds: float = 120
+    put: Callable[[], httpx.Response], acknowledged: Acknowledged, external_id: str, seconds: float = 300
 ) -> None:
     """Ask again, as a well-behaved client does, until the suite says yes."""
     end = time.monotonic() + seconds
@@ -51,15 +52,18 @@ def until_acknowledged(
 
 
 def record_purchases(
-    deployment: Deployment, customers: Sequence[str], each: int, writers: int, **changes: Any
+    deployment: Deployment, customers: Sequence[str], each: int, writers: int, over: float = 0, **changes: Any
 ) -> Acknowledged:
-    """``each`` purchases for every customer, one customer's in order, ``writers`` customers at a time."""
+    """``each`` purchases for every customer, one customer's in order, ``writers`` customers at a time, spread evenly
+    ``over`` so many seconds (0 = as fast as they go)."""
     acknowledged = Acknowledged()
+    began, turns, pause = time.monotonic(), itertools.count(), over / (len(customers) * each)
 
     def write(customer: str) -> None:
         with deployment.client("profile") as client:
             for number in range(each):
                 external_id, body = f"{customer}-{number}", purchase(customer, number, **changes)
+                time.sleep(max(0.0, began + next(turns) * pause - time.monotonic()))
                 until_acknowledged(
                     lambda name=external_id, body=body: client.put(f"/purchases/shop/{name}", json=body),
                     acknowledged,

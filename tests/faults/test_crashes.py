@@ -61,8 +61,10 @@ def test_killing_anything_at_any_time_loses_and_doubles_nothing(tmp_path: Path, 
             record_purchases(calm, names, each, writers=8)
             expected = calm.settle(300)
         with deployed(tmp_path / "hurt", postgres.url, kafka) as hurt:
-            with Reaper(hurt, postgres, kills, pause=size(1, 2)) as reaper:
-                acknowledged = record_purchases(hurt, names, each, writers=8)
+            # A process needs seconds to start on two cores; the purchases last as long as the killing does.
+            pause = size(1, 5)
+            with Reaper(hurt, postgres, kills, pause) as reaper:
+                acknowledged = record_purchases(hurt, names, each, writers=8, over=kills * pause)
             told = hurt.settle(300)
             print("killed", reaper.killed, "refused meanwhile", acknowledged.refusals)
 
