@@ -1,72 +1,106 @@
 """What is known about a customer: written whole or in part, personal fields sealed, coarse changes announced."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import date, datetime
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, insert, select, tuple_, update
+from sqlalchemy import Row, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import Session
 
-from services.profile.domain import customers
-from services.profile.rules.contacts import normal_email, normal_phone
+from services.profile.domain import attributes, customers, search, upkeep
+from services.profile.domain import customer_values as values_of
+from services.profile.domain.customer_values import (
+    ANNOUNCED,
+    COARSE,
+    PERSONAL,
+    WITHOUT_PROVENANCE,
+    Given,
+    normalised,
+    personal_of,
+    place,
+)
+from services.profile.rules.upkeep import told_anew
 from services.profile.tables import customer, customer_external_id
-from shared import sealing
-from shared.errors import Conflict, Fault, Invalid
+from shared.errors import Conflict
 from shared.events.profile import CustomerFacts, CustomerRegistered, CustomerUpdated, ExternalId
 from shared.ids import uuid7
 from shared.messaging.outbox import announce
 
-# Field of the API → column under seal. The subject is the customer, the place the column and row.
-PERSONAL = {
-    "name": "name_sealed",
-    "email": "email_sealed",
-    "phone": "phone_sealed",
-    "birth_date": "birth_date_sealed",
-}
-COARSE = (
-    "kind",
-    "country",
-    "region",
-    "language",
-    "time_zone",
-    "acquisition_channel",
-    "tags",
-    "registered_at",
-    "birth_month_day",
-)
-
-Given = Mapping[str, Any]
-"""Fields as the API names them; absent = not spoken of, None = removed."""
+__all__ = [
+    "PERSONAL",
+    "Given",
+    "Told",
+    "by_name",
+    "change",
+    "get",
+    "lock",
+    "names_of",
+    "normalised",
+    "personal_of",
+    "place",
+    "put",
+    "register",
+]
 
 
-def register(session: Session, given: Given, names: Sequence[customers.ExternalName], now: datetime) -> UUID:
-    """Make a customer known under ``names`` (may be none). Raises Conflict ``external_id_taken``."""
+@dataclass(frozen=True)
+class Told:
+    """By whom and when something was told of a customer; ``at`` None = now."""
+
+    source: str = "unknown"
+    at: datetime | None = None
+
+
+def register(
+    session: Session,
+    given: Given,
+    names: Sequence[customers.ExternalName],
+    now: datetime,
+    *,
+    told: Told | None = None,
+    demand_required: bool = False,
+) -> UUID:
+    """Make a customer known under ``names`` (may be none).
+
+    ``demand_required`` refuses a customer without the required attributes: for whoever describes one in full. Raises
+    Conflict ``external_id_taken``, and what ``normalised`` and ``attributes.read`` refuse.
+    """
     customer_id = uuid7()
-    if not _create(session, customer_id, given, names, now):
+    if demand_required:
+        attributes.demand(attributes.definitions(session), given.get("attributes") or {})
+    if not _create(session, customer_id, given, names, now, told or Told()):
         raise Conflict("external_id_taken", "one of the external ids belongs to another customer")
     return customer_id
 
 
-def put(session: Session, name: customers.ExternalName, given: Given, now: datetime) -> tuple[Row[Any], bool]:
+def put(
+    session: Session,
+    name: customers.ExternalName,
+    given: Given,
+    now: datetime,
+    *,
+    told: Told | None = None,
+) -> tuple[Row[Any], bool]:
     """The customer of an external name, made if there is none, with ``given`` written over what is known; and whether
     it was made. Fields that are absent stay as they are. Raises Gone ``customer_erased``."""
+    told = told or Told(name[0])
     found = customers.find_by_names(session, [name])
     if not found:
         customer_id = uuid7()
-        if _create(session, customer_id, given, [name], now):
+        if _create(session, customer_id, given, [name], now, told):
             return get(session, customer_id), True
         found = customers.find_by_names(session, [name])  # somebody else was faster and has committed
     row = lock(session, found[name][0])
-    return change(session, row, given, now), False
+    return change(session, row, given, now, told=told), False
 
 
 def lock(session: Session, customer_id: UUID) -> Row[Any]:
     """The row to change, held until the end of the transaction; a merged customer's id means its winner.
     Raises NotFound, Gone."""
-    row = _found(session.execute(_wanted(customer_id).with_for_update(key_share=True)).one_or_none())
-    return row if row.merged_into is None else lock(session, row.merged_into)
+    return customers.lock_root(session, customer_id)
 
 
 def get(session: Session, customer_id: UUID) -> Row[Any]:
@@ -85,66 +119,28 @@ def by_name(session: Session, name: customers.ExternalName) -> Row[Any]:
     return get(session, found[name][0])
 
 
-def change(session: Session, row: Row[Any], given: Given, now: datetime) -> Row[Any]:
-    """Write ``given`` over a locked row; the same again changes nothing and announces nothing."""
-    before = personal_of(session, [row])[0]
-    values = normalised(given, row.country)
-    changed = {name: value for name, value in values.items() if name in PERSONAL and value != before[name]}
-    written: dict[str, Any] = {
-        name: value for name, value in values.items() if name in COARSE and value != getattr(row, name)
-    }
-    if "birth_date" in changed:
-        month_day = _month_day(changed["birth_date"])
-        if month_day != row.birth_month_day:
-            written["birth_month_day"] = month_day
-    if not changed and not written:
+def change(
+    session: Session, row: Row[Any], given: Given, now: datetime, *, told: Told | None = None
+) -> Row[Any]:
+    """Write ``given`` over a locked row; the same again changes nothing and announces nothing. A value told again a day
+    or more after it was last told is confirmed: only its date moves, which makes no new version."""
+    change = _Change(row.customer_id, dict(row.provenance), told or Told(), now)
+    change.read(session, given, row)
+    if not change.columns and not change.confirmed:
         return row
-    coarse = bool(written)
-    written |= _sealed(session, row.customer_id, changed)
+    edited = bool(change.columns)
+    kind = change.columns.get("kind", row.kind)
+    change.assess(session, kind, row.created_at)
+    if edited:
+        change.columns |= {"version": customer.c.version + 1, "updated_at": now}
     session.execute(
-        update(customer)
-        .where(customer.c.customer_id == row.customer_id)
-        .values(**written, version=customer.c.version + 1, updated_at=now)
+        update(customer).where(customer.c.customer_id == row.customer_id).values(**change.columns)
     )
-    after = get(session, row.customer_id)
-    if coarse:
+    change.index(session)
+    after = session.execute(_wanted(row.customer_id)).one()  # its own, even while it answers as another
+    if edited and any(name in change.columns for name in ANNOUNCED):
         _announce(session, CustomerUpdated, after, now)
     return after
-
-
-def page(
-    session: Session,
-    after: tuple[datetime, UUID] | None,
-    limit: int,
-    *,
-    countries: Sequence[str] = (),
-    kinds: Sequence[str] = (),
-    external_ids: Sequence[str] = (),
-    sources: Sequence[str] = (),
-    created_at_gte: datetime | None = None,
-    created_at_lt: datetime | None = None,
-) -> Sequence[Row[Any]]:
-    """Active customers in the order in which they became known here, by ``(created_at, customer_id)``."""
-    rows = select(customer).where(customer.c.state == "active")
-    if countries:
-        rows = rows.where(customer.c.country.in_(countries))
-    if kinds:
-        rows = rows.where(customer.c.kind.in_(kinds))
-    if external_ids or sources:
-        named = select(customer_external_id.c.customer_id)
-        if external_ids:
-            named = named.where(customer_external_id.c.external_id.in_(external_ids))
-        if sources:
-            named = named.where(customer_external_id.c.source.in_(sources))
-        rows = rows.where(customer.c.customer_id.in_(named))
-    if created_at_gte is not None:
-        rows = rows.where(customer.c.created_at >= created_at_gte)
-    if created_at_lt is not None:
-        rows = rows.where(customer.c.created_at < created_at_lt)
-    order = (customer.c.created_at, customer.c.customer_id)
-    if after is not None:
-        rows = rows.where(tuple_(*order) > tuple_(*after))
-    return session.execute(rows.order_by(*order).limit(limit)).all()
 
 
 def names_of(session: Session, ids: Iterable[UUID]) -> dict[UUID, list[customers.ExternalName]]:
@@ -157,70 +153,119 @@ def names_of(session: Session, ids: Iterable[UUID]) -> dict[UUID, list[customers
     return names
 
 
-def personal_of(
-    session: Session, rows: Sequence[Row[Any]], fields: Iterable[str] = PERSONAL
-) -> list[dict[str, str | None]]:
-    """The personal ``fields`` of each row in clear: for callers who may see them, and for nobody's log."""
-    wanted = tuple(fields)
-    places = [
-        (str(row.customer_id), place(PERSONAL[field], row.customer_id), getattr(row, PERSONAL[field]))
-        for row in rows
-        for field in wanted
-    ]
-    clear = iter(sealing.unseal_many(session, places))
-    return [{field: next(clear) for field in wanted} for _ in rows]
+@dataclass
+class _Change:
+    """What a description changes of one customer, from the first look to the columns that are written."""
 
+    customer_id: UUID
+    provenance: dict[str, Any]
+    told: Told
+    now: datetime
+    columns: dict[str, Any] = field(default_factory=dict)
+    confirmed: bool = False
+    personal: dict[str, str | None] = field(default_factory=dict)
+    custom: dict[str, attributes.Given] = field(default_factory=dict)
+    held: upkeep.Standard | None = None
 
-def place(column: str, customer_id: UUID) -> str:
-    return f"customer.{column}:{customer_id}"
+    def read(self, session: Session, given: Given, row: Row[Any] | None) -> None:
+        """Compare with what is known; ``row`` None = nothing is. Fills ``columns`` with what differs."""
+        values = normalised(given, None if row is None else row.country)
+        before: dict[str, Any] = {} if row is None else dict(row._mapping)
+        spoken = [name for name in PERSONAL if name in values]
+        if row is not None and spoken:
+            before |= personal_of(session, [row], spoken)[0]
+        for name in (*PERSONAL, *COARSE):
+            if name not in values:
+                continue
+            empty: Any = [] if name in values_of.LISTS else None
+            changed = values[name] != before.get(name, empty)
+            if changed and name in PERSONAL:
+                self.personal[name] = values[name]
+            elif changed:
+                self.columns[name] = values[name]
+            if name not in WITHOUT_PROVENANCE:
+                self._tell(name, values[name], changed)
+        if "birth_date" in self.personal:
+            month_day = values_of.month_day(self.personal["birth_date"])
+            if month_day != before.get("birth_month_day"):
+                self.columns["birth_month_day"] = month_day
+        self.columns |= values_of.sealed(session, self.customer_id, self.personal)
+        if given.get("attributes"):
+            self._read_attributes(session, given["attributes"], row)
 
-
-def normalised(given: Given, country: str | None) -> dict[str, Any]:
-    """``given`` in the forms that are stored; a phone number without + is one of the customer's country.
-
-    Raises Invalid ``email_invalid``, ``phone_invalid``.
-    """
-    values = dict(given)
-    if values.get("email") is not None:
-        values["email"] = normal_email(values["email"])
-        if values["email"] is None:
-            raise _unusable("email", "email_invalid", "this is no e-mail address")
-    if values.get("phone") is not None:
-        values["phone"] = normal_phone(values["phone"], values.get("country", country))
-        if values["phone"] is None:
-            raise _unusable(
-                "phone", "phone_invalid", "this is no phone number; write it as +86…, or give the country"
+    def _read_attributes(self, session: Session, given: Given, row: Row[Any] | None) -> None:
+        defined = attributes.definitions(session)
+        self.held = upkeep.standard(session, defined)
+        self.custom = attributes.read(defined, given)
+        for is_personal in (False, True):
+            spoken = {
+                name: one.value for name, one in self.custom.items() if one.definition.personal == is_personal
+            }
+            if not spoken:
+                continue
+            before: dict[str, Any] = {}
+            if row is not None:
+                before = (
+                    values_of.personal_attributes_of(session, [row])[0]
+                    if is_personal
+                    else dict(row.attributes)
+                )
+            for name, value in spoken.items():
+                self._tell(upkeep.PREFIX + name, value, value != before.get(name))
+            after = {name: value for name, value in (before | spoken).items() if value is not None}
+            if after == before:
+                continue
+            self.columns |= (
+                values_of.sealed_attributes(session, self.customer_id, after)
+                if is_personal
+                else {"attributes": after}
             )
-    if isinstance(values.get("birth_date"), date):
-        values["birth_date"] = values["birth_date"].isoformat()
-    if values.get("name") is not None:
-        values["name"] = values["name"].strip() or None
-    if "tags" in values:
-        values["tags"] = sorted(set(values["tags"] or ()))
-    if values.get("kind", "") is None or values.get("registered_at", "") is None:
-        raise _unusable("kind", "not_removable", "kind and registered_at cannot be removed")
-    return values
+
+    def _tell(self, name: str, value: Any, changed: bool) -> None:
+        if value is None or value == []:
+            self.confirmed = self.provenance.pop(name, None) is not None or self.confirmed
+            return
+        at = min(self.told.at or self.now, self.now)
+        if told_anew(self.provenance.get(name), at, changed=changed):
+            self.provenance[name] = {"at": at.isoformat(), "source": self.told.source}
+            self.confirmed = True
+
+    def assess(self, session: Session, kind: str, since: datetime) -> None:
+        held = self.held or upkeep.standard(session)
+        found = held.of(kind, self.provenance, since)
+        self.columns |= {
+            "provenance": self.provenance,
+            "completeness": found.completeness,
+            "due_at": found.due_at,
+        }
+
+    def index(self, session: Session, *, new: bool = False) -> None:
+        """What searches and ranges go by."""
+        if self.personal:
+            terms = search.Terms(self.customer_id, self.customer_id, self.personal)
+            search.remember(session, [terms], new=new)
+        if self.custom:
+            attributes.keep_measures(session, self.customer_id, self.custom)
 
 
 def _create(
-    session: Session, customer_id: UUID, given: Given, names: Sequence[customers.ExternalName], now: datetime
+    session: Session,
+    customer_id: UUID,
+    given: Given,
+    names: Sequence[customers.ExternalName],
+    now: datetime,
+    told: Told,
 ) -> bool:
     """False, and nothing written, if one of the names is taken."""
-    values = normalised(given, None)
-    personal = {name: values[name] for name in PERSONAL if values.get(name) is not None}
-    coarse = {name: values[name] for name in COARSE if values.get(name) is not None}
-    coarse.setdefault("kind", "person")
-    coarse["registered_at"] = min(coarse.get("registered_at", now), now)
     with session.begin_nested() as savepoint:
+        change = _Change(customer_id, {}, told, now)
+        change.read(session, given, None)
+        columns = change.columns
+        columns.setdefault("kind", "person")
+        columns["registered_at"] = min(columns.get("registered_at") or now, now)
+        change.assess(session, columns["kind"], now)
         session.execute(
-            insert(customer).values(
-                customer_id=customer_id,
-                **coarse,
-                birth_month_day=_month_day(personal.get("birth_date")),
-                created_at=now,
-                updated_at=now,
-                **_sealed(session, customer_id, personal),
-            )
+            insert(customer).values(customer_id=customer_id, **columns, created_at=now, updated_at=now)
         )
         if names:
             rows = [
@@ -232,6 +277,7 @@ def _create(
             if taken:
                 savepoint.rollback()
                 return False
+        change.index(session, new=True)
     _announce(session, CustomerRegistered, get(session, customer_id), now)
     return True
 
@@ -257,19 +303,6 @@ def _announce(session: Session, event: type[CustomerFacts], row: Row[Any], now: 
     )
 
 
-def _sealed(
-    session: Session, customer_id: UUID, personal: Mapping[str, str | None]
-) -> dict[str, bytes | None]:
-    texts = {PERSONAL[name]: value for name, value in personal.items() if value is not None}
-    sealed = sealing.seal_many(
-        session, [(str(customer_id), place(column, customer_id), value) for column, value in texts.items()]
-    )
-    removed: dict[str, bytes | None] = {
-        PERSONAL[name]: None for name, value in personal.items() if value is None
-    }
-    return removed | dict(zip(texts, sealed, strict=True))
-
-
 def _wanted(customer_id: UUID) -> Any:
     return select(customer).where(customer.c.customer_id == customer_id)
 
@@ -280,11 +313,3 @@ def _found(row: Row[Any] | None) -> Row[Any]:
     if row.state == "erased":
         raise customers.erased()
     return row
-
-
-def _month_day(birth_date: str | None) -> str | None:
-    return None if birth_date is None else birth_date[5:]
-
-
-def _unusable(field: str, code: str, message: str) -> Invalid:
-    return Invalid(code, message, faults=[Fault(f"/{field}", code, message)])

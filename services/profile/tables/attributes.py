@@ -11,6 +11,7 @@ from sqlalchemy import (
     Numeric,
     Table,
     Text,
+    func,
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
@@ -44,7 +45,7 @@ customer_measure = Table(
     Index("ix_customer_measure_name_value_customer_id", "name", "value", "customer_id"),
 )
 
-# What should be known of a customer of a kind, and after how long it has to be asked again.
+# What should be known of a customer of a kind, and after how long it has to be asked again: one row for each kind.
 upkeep_policy = Table(
     "upkeep_policy",
     metadata,
@@ -52,7 +53,9 @@ upkeep_policy = Table(
     Column("expected", ARRAY(Text), nullable=False),
     Column("stale_after_days", Integer, nullable=False),
     Column("stale_after_days_of", JSONB, nullable=False, server_default=text("'{}'")),
-    Column("updated_at", Timestamptz, nullable=False),
+    Column("updated_at", Timestamptz, nullable=False, server_default=func.now()),
     Column("version", Integer, nullable=False, server_default=text("1")),
+    # Digest of what all customers of this kind were last held against, required attributes included.
+    Column("assessed_by", Text),
     CheckConstraint("kind in ('person', 'organisation')", name="kind"),
 )

@@ -70,11 +70,20 @@ def upgrade() -> None:
             expected text[] not null,
             stale_after_days integer not null,
             stale_after_days_of jsonb default '{}' not null,
-            updated_at timestamptz not null,
+            updated_at timestamptz default now() not null,
             version integer default 1 not null,
+            assessed_by text,
             constraint pk_upkeep_policy primary key (kind),
             constraint ck_upkeep_policy_kind check (kind in ('person', 'organisation'))
         )
+        """
+    )
+    op.execute(
+        """
+        insert into upkeep_policy (kind, expected, stale_after_days, stale_after_days_of) values
+            ('person', '{name, email, phone, birth_date, country, language}', 730,
+                '{"name": null, "birth_date": null}'),
+            ('organisation', '{name, email, phone, country, industry, organisation_size}', 730, '{"name": null}')
         """
     )
     op.execute(
