@@ -81,6 +81,14 @@ _LOCK = text(
     order by customer_id for key share
     """
 )
+# Of a customer who is nobody's alias and whom nobody else holds at this moment, as nearly always.
+_LOCK_FREE = text(
+    """
+    select * from customer where customer_id = :id and merged_into is null for no key update skip locked
+    """
+)
+_ROOT = text("select coalesce(merged_into, customer_id) from customer where customer_id = :id")
+_LOCK_ONE = text("select * from customer where customer_id = :id for no key update")
 _TREES = text(
     """
     with root as (
@@ -89,7 +97,15 @@ _TREES = text(
     select customer_id from root union select customer_id from customer where merged_into in (select customer_id from root)
     """
 )
-_LOCK_TREES = text(
+_LOCK  # Of a customer who is nobody's alias and whom nobody else holds at this moment, as nearly always.
+_LOCK_FREE = text(
+    """
+    select * from customer where customer_id = :id and merged_into is null for no key update skip locked
+    """
+)
+_ROOT = text("select coalesce(merged_into, customer_id) from customer where customer_id = :id")
+_LOCK_ONE = text("select * from customer where customer_id = :id for no key update")
+_TREES = text(
     "select * from customer where customer_id = any(cast(:ids as uuid[])) order by customer_id for update"
 )
 
@@ -278,6 +294,27 @@ def lock_many(session: Session, ids: Iterable[UUID]) -> set[UUID]:
 
     Returns those that are still active and nobody else's alias. A fact told of an alias needs ``lock_owners``."""
     return {customer_id for customer_id, owner in lock_owners(session, ids).items() if customer_id == owner}
+
+
+def lock_root(session: Session, customer_id: UUID) -> Row[Any]:
+    """The row to change, held until the end of the transaction; a merged customer's id means whom it answers as.
+
+    Until then nobody merges, unmerges or erases either. Raises NotFound, Gone. One row is held and no other, whatever
+    happened while this waited.
+    """
+    row = session.execute(_LOCK_FREE, {"id": customer_id}).one_or_none()
+    while row is None:
+        with session.begin_nested() as savepoint:
+            root = session.scalar(_ROOT, {"id": customer_id})
+            if root is None:
+                raise not_found()
+            row = session.execute(_LOCK_ONE, {"id": root}).one()
+            if row.merged_into is not None or session.scalar(_ROOT, {"id": customer_id}) != root:
+                savepoint.rollback()  # somebody merged or unmerged meanwhile
+                row = None
+    if row.state == "erased":
+        raise erased()
+    return row
 
 
 def lock_trees(session: Session, ids: Iterable[UUID]) -> dict[UUID, Row[Any]]:
