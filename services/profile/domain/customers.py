@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import Row, TextClause, text
 from sqlalchemy.orm import Session
 
+from services.profile.domain import forgotten
 from services.profile.rules.facts import CustomerRef, PurchaseFacts, UnmatchedReturnFacts
 from shared.errors import Fault, Gone, Invalid, NotFound
 from shared.events.profile import CustomerRegistered, ExternalId
@@ -97,15 +98,7 @@ _TREES = text(
     select customer_id from root union select customer_id from customer where merged_into in (select customer_id from root)
     """
 )
-_LOCK  # Of a customer who is nobody's alias and whom nobody else holds at this moment, as nearly always.
-_LOCK_FREE = text(
-    """
-    select * from customer where customer_id = :id and merged_into is null for no key update skip locked
-    """
-)
-_ROOT = text("select coalesce(merged_into, customer_id) from customer where customer_id = :id")
-_LOCK_ONE = text("select * from customer where customer_id = :id for no key update")
-_TREES = text(
+_LOCK_TREES = text(
     "select * from customer where customer_id = any(cast(:ids as uuid[])) order by customer_id for update"
 )
 
@@ -262,9 +255,13 @@ def _resolve(
             "external_ids": [ref.external_id for ref in wanted],
         },
     )
-    return {
+    found = {
         wanted[row.position - 1]: Known(row.customer_id, row.state, row.recorded_customer_id) for row in rows
     }
+    # The names of erased people are kept as blind tokens only.
+    strange = {(ref.source, ref.external_id): ref for ref in wanted if ref not in found and ref.source}
+    gone = forgotten.find(session, [name for name in strange if name[0] and name[1]])  # type: ignore[misc]
+    return found | {strange[name]: Known(erased_id, "erased", erased_id) for name, erased_id in gone.items()}
 
 
 def owner_of(ref: CustomerRef, owners: Mapping[CustomerRef, Known], *, create: bool) -> Known | None:
