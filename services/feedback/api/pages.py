@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import Form, Header
+from fastapi import Form
 from fastapi.responses import HTMLResponse
 
 from services.feedback import pages
@@ -11,12 +11,12 @@ from services.feedback.domain import answers
 from services.feedback.rules import nps
 from shared import languages
 from shared.errors import Conflict, Gone
+from shared.hosted_pages import AcceptLanguage
 from shared.http.dependencies import Now, Transaction
 from shared.http.routing import Router
 
 router = Router(prefix="/s", tags=["hosted pages"])
 
-AcceptLanguage = Annotated[str | None, Header(alias="Accept-Language")]
 Language = str | None
 
 
@@ -84,4 +84,4 @@ def _score(text: str) -> int | None:
 
 
 def _page(html: str, status: int, language: str) -> HTMLResponse:
-    return HTMLResponse(html, status, {**pages.HEADERS, "Content-Language": language})
+    return pages.PAGES.reply(html, status, language)
