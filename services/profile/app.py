@@ -12,6 +12,7 @@ from services.profile.api import (
     contacts,
     customer_lists,
     customers,
+    erasures,
     fulfilments,
     imports,
     interactions,
@@ -22,6 +23,7 @@ from services.profile.api import (
 )
 from services.profile.domain.api_keys import active
 from services.profile.jobs import JOBS, SCHEDULE
+from services.profile.reactions import CONSUMERS
 from services.profile.settings import ProfileSettings
 from services.profile.tables import metadata
 from services.profile.verification import INVARIANTS, STATE
@@ -39,6 +41,7 @@ SERVICE = Service(
         consents.router,
         contact_points.router,
         suppressions.router,
+        erasures.router,
         products.router,
         purchases.router,
         fulfilments.router,
@@ -51,6 +54,7 @@ SERVICE = Service(
     ),
     settings=ProfileSettings,
     active_keys=active,
+    consumers=CONSUMERS,
     jobs=JOBS,
     schedule=SCHEDULE,
     state=STATE,

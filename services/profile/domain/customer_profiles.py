@@ -66,8 +66,9 @@ def register(
     """Make a customer known under ``names`` (may be none).
 
     ``demand_required`` refuses a customer without the required attributes: for whoever describes one in full. Raises
-    Conflict ``external_id_taken``, and what ``normalised`` and ``attributes.read`` refuse.
+    Conflict ``external_id_taken``, Gone ``customer_erased`` and what ``normalised`` and ``attributes.read`` refuse.
     """
+    customers.refuse_erased(session, names)
     customer_id = uuid7()
     if demand_required:
         attributes.demand(attributes.definitions(session), given.get("attributes") or {})

@@ -331,6 +331,12 @@ def lock_trees(session: Session, ids: Iterable[UUID]) -> dict[UUID, Row[Any]]:
             savepoint.rollback()
 
 
+def refuse_erased(session: Session, names: Iterable[ExternalName]) -> None:
+    """Raises Gone ``customer_erased`` where one of the names was an erased person's."""
+    if forgotten.find(session, list(names)):
+        raise erased()
+
+
 def unknown_customer(pointer: str = "/customer") -> Invalid:
     return Invalid(
         "customer_unknown",

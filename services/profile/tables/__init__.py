@@ -25,6 +25,13 @@ from services.profile.tables.purchases import (
 )
 from services.profile.tables.referrals import referral, referral_code, referral_party, referral_programme
 from services.profile.tables.regions import region_place, region_set
+from services.profile.tables.rights import (
+    access_block,
+    access_request,
+    erasure,
+    erasure_receipt,
+    forgotten_name,
+)
 from services.profile.tables.schema import metadata
 from services.profile.tables.search import customer_token
 from services.profile.tables.sign_ups import sign_up, sign_up_source
@@ -32,6 +39,8 @@ from services.profile.tables.suppressions import suppression
 from services.profile.tables.tags import customer_tag, tag_change, tag_rule
 
 __all__ = [
+    "access_block",
+    "access_request",
     "accounting",
     "activity",
     "activity_type",
@@ -52,6 +61,9 @@ __all__ = [
     "device_session",
     "disclosure",
     "duplicate",
+    "erasure",
+    "erasure_receipt",
+    "forgotten_name",
     "fulfilment",
     "import_customer",
     "import_mapping",
