@@ -28,6 +28,20 @@ STATE: dict[str, str] = {
             coalesce(p.staff_id, '-'), coalesce(p.tender, '-'), coalesce(p.campaign_id, '-'), p.coupon_codes::text,
             p.total_minor, p.accounting_total_minor, p.returned_minor, p.accounting_returned_minor
         ) as row from purchase p""",
+    "cancellations": """
+        select concat_ws('|', p.source, p.external_id, extract(epoch from c.occurred_at), coalesce(c.reason, '-'),
+            c.amount_minor, c.accounting_amount_minor
+        ) as row from purchase_cancellation c join purchase p using (purchase_id)""",
+    "fulfilments": """
+        select concat_ws('|', p.source, p.external_id, coalesce(extract(epoch from f.shipped_at), 0),
+            coalesce(extract(epoch from f.delivered_at), 0), coalesce(f.promised_on::text, '-'),
+            coalesce(f.carrier, '-'), f.tracking_number_sealed is not null
+        ) as row from fulfilment f join purchase p using (purchase_id)""",
+    "products": """
+        select concat_ws('|', sku, coalesce(name_zh, '-'), coalesce(name_en, '-'), coalesce(brand, '-'),
+            coalesce(category, '-'), coalesce(price_minor, -1), coalesce(currency, '-'), coalesce(stock::text, '-'),
+            replenishable, coalesce(accessory_of, '-'), active, complete
+        ) as row from product""",
     "purchase_lines": """
         select concat_ws('|', p.source, p.external_id, l.line, l.sku, coalesce(l.description, '-'),
             coalesce(l.brand, '-'), coalesce(l.category, '-'), l.quantity, trim_scale(l.unit_price), l.discount_minor,
@@ -67,14 +81,25 @@ INVARIANTS: dict[str, str] = {
             ) l using (return_id)
             where (r.amount_minor, r.accounting_amount_minor) is distinct from (l.amount, l.accounting)
         )""",
-    "returned_amounts_are_sums_of_returns": """
+    "returned_amounts_are_sums_of_returns_and_cancellations": """
         select not exists (
             select from purchase p left join (
                 select purchase_id, sum(amount_minor) as amount, sum(accounting_amount_minor) as accounting
-                from purchase_return where purchase_id is not null group by purchase_id
+                from (
+                    select purchase_id, amount_minor, accounting_amount_minor from purchase_return
+                    where purchase_id is not null
+                    union all
+                    select purchase_id, amount_minor, accounting_amount_minor from purchase_cancellation
+                ) back group by purchase_id
             ) r using (purchase_id)
             where (p.returned_minor, p.accounting_returned_minor)
                 is distinct from (coalesce(r.amount, 0), coalesce(r.accounting, 0))
+        )""",
+    "cancelled_purchases_are_worth_nothing": """
+        select not exists (
+            select from purchase p full join purchase_cancellation c using (purchase_id)
+            where p.cancelled_at is distinct from c.occurred_at
+                or (p.cancelled_at is not null and p.returned_minor <> p.total_minor)
         )""",
     "nothing_returned_beyond_what_was_bought": """
         select not exists (

@@ -16,6 +16,10 @@ def tell(profile, suffix=""):
     profile.buy("1", line(quantity=3), line("22423", 1, "12.75"), occurred_at="2026-11-20T10:00:00Z")
     profile.buy("2", customer=None, occurred_at="2026-11-20T11:00:00Z", store=f"S{suffix}")
     profile.bring_back("R1", "1", (1, 2), occurred_at="2026-11-21T10:00:00Z")
+    at = {"occurred_at": "2026-11-21T11:00:00Z"}
+    assert profile.client.put("/v1/purchases/shop/2/cancellation", json=at).status_code == 201
+    on = {"promised_on": "2026-11-23"}
+    assert profile.client.put("/v1/purchases/shop/1/fulfilment", json=on).status_code == 201
 
 
 def test_two_deployments_told_the_same_agree_and_told_otherwise_do_not(committing, service):
@@ -35,7 +39,8 @@ def test_two_deployments_told_the_same_agree_and_told_otherwise_do_not(committin
     [
         ("update purchase set total_minor = total_minor + 1", "purchase_totals_are_sums_of_lines"),
         ("update purchase_return set amount_minor = 1", "return_amounts_are_sums_of_lines"),
-        ("update purchase set returned_minor = 0", "returned_amounts_are_sums_of_returns"),
+        ("update purchase set returned_minor = 0", "returned_amounts_are_sums_of_returns_and_cancellations"),
+        ("update purchase set cancelled_at = null", "cancelled_purchases_are_worth_nothing"),
         ("update purchase_line set returned_quantity = 0", "nothing_returned_beyond_what_was_bought"),
         ("update purchase set currency = 'GBP'", "amounts_agree_in_the_accounting_currency"),
     ],

@@ -133,9 +133,10 @@ class PurchaseOut(BaseModel):
     campaign_id: str | None
     coupon_codes: list[str]
     total_minor: int
-    net_minor: int = Field(description="total minus what has come back")
+    net_minor: int = Field(description="total minus what has come back or was called off")
     accounting_total_minor: int
     accounting_net_minor: int
+    cancelled_at: datetime | None
     lines: list[PurchaseLineOut]
     returns: list[ReturnOut]
 
@@ -244,6 +245,7 @@ def _as_recorded(facts: PurchaseFacts, recorded: Recorded) -> str:
         "net_minor": amounts.total,
         "accounting_total_minor": amounts.accounting_total,
         "accounting_net_minor": amounts.accounting_total,
+        "cancelled_at": None,
         "lines": [line | {"returned_quantity": 0} for line in recorded.lines],
         "returns": [],
     }

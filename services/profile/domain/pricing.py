@@ -13,13 +13,14 @@ from shared.errors import Fault, Invalid
 LONGEST_AHEAD = timedelta(days=1)
 
 
-def check_time(occurred_at: datetime, now: datetime) -> None:
-    if occurred_at > now + LONGEST_AHEAD:
-        message = "occurred_at lies in the future"
+def check_time(moment: datetime, now: datetime, field: str = "occurred_at") -> None:
+    """Raises Invalid ``occurred_in_the_future``, pointing at ``field``."""
+    if moment > now + LONGEST_AHEAD:
+        message = f"{field} lies in the future"
         raise Invalid(
             "occurred_in_the_future",
             message,
-            faults=[Fault("/occurred_at", "occurred_in_the_future", message)],
+            faults=[Fault(f"/{field}", "occurred_in_the_future", message)],
         )
 
 

@@ -1,4 +1,4 @@
-"""Purchases and returns as they stand, with their lines."""
+"""Purchases and returns as they stand, with their lines; and one lock for each purchase."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -6,9 +6,10 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, Select, select, tuple_
+from sqlalchemy import Row, Select, select, text, tuple_
 from sqlalchemy.orm import Session
 
+from services.profile.domain import customers
 from services.profile.rules.fingerprint import canonical
 from services.profile.tables import purchase, purchase_line, purchase_return, purchase_return_line
 from shared.errors import NotFound
@@ -16,12 +17,34 @@ from shared.errors import NotFound
 Shown = dict[str, Any]
 
 
+_NAMED = text(
+    "select purchase_id, recorded_customer_id from purchase where source = :source and external_id = :external_id"
+)
+_LOCK = text("select * from purchase where purchase_id = :id for no key update")
+
+
+def lock(session: Session, source: str, external_id: str) -> Row[Any]:
+    """The row of a purchase to which something happens, locked until the end of the transaction: its customer first, as
+    everybody does who needs both. Raises NotFound ``purchase_not_found``, Gone ``customer_erased``."""
+    found = session.execute(_NAMED, {"source": source, "external_id": external_id}).one_or_none()
+    if found is None:
+        raise not_found()
+    recorded_id = found.recorded_customer_id
+    if recorded_id is not None and recorded_id not in customers.lock_owners(session, [recorded_id]):
+        raise customers.erased()
+    return session.execute(_LOCK, {"id": found.purchase_id}).one()
+
+
+def not_found() -> NotFound:
+    return NotFound("purchase_not_found", "no purchase is known under this name")
+
+
 def get(session: Session, source: str, external_id: str) -> Shown:
     """Raises NotFound ``purchase_not_found``."""
     wanted = select(purchase).where(purchase.c.source == source, purchase.c.external_id == external_id)
     found = _with_parts(session, wanted)
     if not found:
-        raise NotFound("purchase_not_found", "no purchase is known under this name")
+        raise not_found()
     return found[0]
 
 

@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import Row, text
 from sqlalchemy.orm import Session
 
-from services.profile.domain import customers, pricing, recording
+from services.profile.domain import customers, pricing, purchase_reading, recording
 from services.profile.domain.recording import Candidate, Noun, Outcome
 from services.profile.rules.amounts import Amounts
 from services.profile.rules.facts import MatchedReturnFacts, UnmatchedReturnFacts
@@ -19,7 +19,7 @@ from services.profile.rules.fingerprint import (
     unmatched_return_fingerprint,
 )
 from services.profile.rules.returns import BoughtLine, ReversedLine, Unreturnable, reverse
-from shared.errors import Conflict, Fault, Invalid
+from shared.errors import Conflict, Fault, Invalid, NotFound
 from shared.events.profile import PurchaseReturned, ReturnLine
 from shared.ids import uuid7
 from shared.messaging.outbox import announce
@@ -27,7 +27,6 @@ from shared.messaging.outbox import announce
 _FIND_PURCHASE = text(
     "select purchase_id, recorded_customer_id from purchase where source = :source and external_id = :external_id"
 )
-_LOCK_PURCHASE = text("select * from purchase where purchase_id = :id for no key update")
 _LINES = text(
     """
     select line, sku, quantity, amount_minor, accounting_amount_minor, returned_quantity from purchase_line
@@ -87,14 +86,17 @@ def record_matched(session: Session, facts: MatchedReturnFacts, now: datetime) -
     """Take back lines of a purchase and announce what that reverses; False if this return was recorded before.
 
     Raises Invalid ``purchase_unknown``, ``line_unknown``, ``replacement_unknown``, ``occurred_in_the_future``;
-    Conflict ``return_exceeds_purchase`` (more than was bought and is not back yet), ``return_differs``.
+    Invalid ``replacement_unfit``; Conflict ``return_exceeds_purchase`` (more than was bought and is not back yet),
+    ``return_differs``, ``purchase_cancelled``.
     """
     pricing.check_time(facts.occurred_at, now)
     print_ = matched_return_fingerprint(facts)
     purchase = _lock(session, facts)
     if _is_repeat(session, facts.source, facts.external_id, print_):
         return False
-    replacement_id = _replacement(session, facts)
+    if purchase.cancelled_at is not None:
+        raise Conflict("purchase_cancelled", "this purchase was called off: nothing more comes back of it")
+    replacement_id = _replacement(session, facts, purchase)
     reversals = _reverse(session, purchase, facts)
 
     amount = sum(line.amount_minor for line in reversals)
@@ -190,19 +192,16 @@ def _unmatched_row(
 
 
 def _lock(session: Session, facts: MatchedReturnFacts) -> Row[Any]:
-    """The purchase, locked: its customer first, as everybody does who needs both."""
-    name = {"source": facts.purchase_source, "external_id": facts.purchase_external_id}
-    found = session.execute(_FIND_PURCHASE, name).one_or_none()
-    if found is None:
+    try:
+        return purchase_reading.lock(session, facts.purchase_source, facts.purchase_external_id)
+    except NotFound:
         message = "the purchase is not known"
-        raise Invalid("purchase_unknown", message, faults=[Fault("/purchase", "purchase_unknown", message)])
-    recorded_id = found.recorded_customer_id
-    if recorded_id is not None and recorded_id not in customers.lock_owners(session, [recorded_id]):
-        raise customers.erased()
-    return session.execute(_LOCK_PURCHASE, {"id": found.purchase_id}).one()
+        raise Invalid(
+            "purchase_unknown", message, faults=[Fault("/purchase", "purchase_unknown", message)]
+        ) from None
 
 
-def _replacement(session: Session, facts: MatchedReturnFacts) -> UUID | None:
+def _replacement(session: Session, facts: MatchedReturnFacts, purchase: Row[Any]) -> UUID | None:
     if facts.replacement is None:
         return None
     source, external_id = facts.replacement
@@ -211,6 +210,14 @@ def _replacement(session: Session, facts: MatchedReturnFacts) -> UUID | None:
         message = "the replacing purchase is not known"
         raise Invalid(
             "replacement_unknown", message, faults=[Fault("/replacement", "replacement_unknown", message)]
+        )
+    if found.purchase_id == purchase.purchase_id or (
+        found.recorded_customer_id != purchase.recorded_customer_id
+    ):
+        # Told under two customers, it would be torn apart when a merge of the two is undone.
+        message = "only another purchase recorded for the same customer replaces what comes back"
+        raise Invalid(
+            "replacement_unfit", message, faults=[Fault("/replacement", "replacement_unfit", message)]
         )
     replacement_id: UUID = found.purchase_id
     return replacement_id

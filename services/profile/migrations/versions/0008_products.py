@@ -105,7 +105,7 @@ def upgrade() -> None:
             version integer default 1 not null,
             constraint pk_customer_address primary key (address_id),
             constraint ck_customer_address_kind check (kind in ('shipping', 'visit', 'billing')),
-            constraint fk_customer_address_customer_id foreign key (customer_id) references customer (customer_id)
+            constraint fk_customer_address_recorded_customer_id foreign key (recorded_customer_id) references customer (customer_id)
         )
         """
     )
@@ -129,7 +129,7 @@ def upgrade() -> None:
             registered_at timestamptz not null,
             constraint pk_owned_product primary key (owned_product_id),
             constraint ck_owned_product_from_a_line check ((purchase_id is null) = (line is null)),
-            constraint fk_owned_product_customer_id foreign key (customer_id) references customer (customer_id),
+            constraint fk_owned_product_recorded_customer_id foreign key (recorded_customer_id) references customer (customer_id),
             constraint fk_owned_product_purchase_id foreign key (purchase_id) references purchase (purchase_id)
         )
         """
