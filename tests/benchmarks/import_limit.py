@@ -195,10 +195,14 @@ def put_in(server: str, url: str, folder: Path) -> float:
     with psycopg.connect(url) as connection:
         began = time.perf_counter()
         for table in TABLES:
-            with connection.cursor() as cursor, (folder / table).open("rb") as file:
-                with cursor.copy(f"copy {table} from stdin (format binary)") as copy:  # type: ignore[arg-type]
-                    while block := file.read(256 * 1024):
-                        copy.write(block)
+            into = f"copy {table} from stdin (format binary)"
+            with (
+                connection.cursor() as cursor,
+                (folder / table).open("rb") as file,
+                cursor.copy(into) as copy,  # type: ignore[arg-type]
+            ):
+                while block := file.read(256 * 1024):
+                    copy.write(block)
         connection.commit()
         return time.perf_counter() - began
 
@@ -231,7 +235,11 @@ def measure() -> list[Figure]:
     ratios, copies, told = run(ROWS, RUNS)
     median = statistics.median(ratios)
     took = statistics.median(one["seconds"] for one in told)
-    peaks = [run(rows, 1)[2][0]["peak"] for rows in (ROWS, 10 * ROWS)] if os.environ.get("REGULARS_IMPORT_LONG") else []
+    peaks = (
+        [run(rows, 1)[2][0]["peak"] for rows in (ROWS, 10 * ROWS)]
+        if os.environ.get("REGULARS_IMPORT_LONG")
+        else []
+    )
     figures = [
         Figure(
             f"import of {ROWS:,} rows with their events, against COPY BINARY of the rows it made",

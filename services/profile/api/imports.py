@@ -12,7 +12,7 @@ from sqlalchemy import RowMapping
 from starlette.concurrency import run_in_threadpool
 
 from services.profile.domain import imports
-from services.profile.rules.mapping import Mapping
+from services.profile.rules.mapping import AnyMapping, read_mapping
 from shared.database import Sessions
 from shared.errors import Invalid
 from shared.http.bodies import PATIENCE, TooSlow, UnsupportedMediaType
@@ -42,7 +42,7 @@ class ImportMappingOut(BaseModel):
 
     name: str
     version: int
-    mapping: Mapping
+    mapping: AnyMapping
     created_at: datetime
     updated_at: datetime
     updated_by: str
@@ -65,7 +65,7 @@ class ImportOut(BaseModel):
 )
 def save_import_mapping(
     name: Name,
-    body: Mapping,
+    body: AnyMapping,
     session: Transaction,
     caller: Caller_,
     response: Response,
@@ -227,7 +227,7 @@ def _out(saved: RowMapping) -> ImportMappingOut:
     return ImportMappingOut(
         name=saved["name"],
         version=saved["version"],
-        mapping=Mapping.model_validate(saved["definition"]),
+        mapping=read_mapping(saved["definition"]),
         created_at=saved["created_at"],
         updated_at=saved["updated_at"],
         updated_by=saved["updated_by"],

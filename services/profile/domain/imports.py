@@ -1,9 +1,9 @@
 """Saved mappings, and reading an upload by one."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
 from sqlalchemy import RowMapping, func, select, text, update
@@ -11,11 +11,18 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from services.profile.rules import mapping_stream as stream
-from services.profile.rules.mapping import Mapping
-from services.profile.rules.mapping_rows import SKIPPED, ParsedRow, Refused, RowParser
+from services.profile.rules.mapping import Mapping, RecordMapping
+from services.profile.rules.mapping_cells import Layout
+from services.profile.rules.mapping_rows import SKIPPED
+from services.profile.rules.mapping_shape import FileShape
+from services.profile.rules.mapping_sheets import sheet_rows
+from services.profile.rules.mapping_values import Refused
 from services.profile.tables import import_mapping
 from shared.errors import NotFound
 from shared.jobs.tables import upload_block
+
+Parsed = TypeVar("Parsed")
+ParsedOf = TypeVar("ParsedOf", covariant=True)
 
 
 class Saved(NamedTuple):
@@ -34,7 +41,7 @@ def find_mapping(session: Session, name: str, *, lock: bool = False) -> RowMappi
     return found
 
 
-def save_mapping(session: Session, name: str, mapping: Mapping, saved_by: str) -> Saved:
+def save_mapping(session: Session, name: str, mapping: Mapping | RecordMapping, saved_by: str) -> Saved:
     """Make a mapping or change it; saved as it is already, its version stays. Whoever asked for a certain version has
     compared it with ``find_mapping(lock=True)`` before."""
     definition = mapping.model_dump(mode="json")
@@ -86,32 +93,59 @@ class Meter:
             yield block
 
 
-def rows_of(blocks: Iterable[bytes], mapping: Mapping, parser: RowParser) -> Iterator[stream.Row]:
-    """The rows of an upload, unpacked and decoded. Raises UnreadableFile."""
-    pages = stream.texts(stream.unpacked(blocks), mapping.encoding)
-    if mapping.format == "ndjson":
-        return stream.ndjson_rows(pages, parser.columns)
-    return stream.csv_rows(pages, parser.columns, mapping.delimiter, mapping.quote)
+def rows_of(blocks: Iterable[bytes], shape: FileShape, layout: Layout) -> Iterator[stream.Row]:
+    """The rows of an upload, unpacked, decoded and composed as the mapping says. Raises UnreadableFile."""
+    pieces = stream.unpacked(blocks)
+    if shape.format == "xlsx":
+        rows = sheet_rows(pieces, layout.columns, shape.sheet)
+    elif shape.format == "ndjson":
+        rows = stream.ndjson_rows(stream.texts(pieces, shape.encoding), layout.columns)
+    else:
+        pages = stream.texts(pieces, shape.encoding)
+        rows = stream.csv_rows(pages, layout.columns, shape.delimiter, shape.quote)
+    return rows if layout.plain else _composed(rows, layout)
+
+
+def _composed(rows: Iterable[stream.Row], layout: Layout) -> Iterator[stream.Row]:
+    for line, row in rows:
+        yield line, row if isinstance(row, stream.Malformed) else layout.compose(row)
 
 
 @dataclass
-class Checked:
-    """Some rows of a file, read: what to stage, what was refused (line, column, code, message), how many to skip and
-    what else was seen in them."""
+class Checked(Generic[Parsed]):
+    """Some rows of a file, read: those that are of use, what was refused (line, column, code, message), how many to
+    skip for which reason and what else was seen in them."""
 
-    staged: list[tuple[int, ParsedRow]] = field(default_factory=list)
+    rows: list[tuple[int, Parsed]] = field(default_factory=list)
     refused: list[tuple[int, str | None, str, str]] = field(default_factory=list)
-    skipped: int = 0
+    skipped: Counter[str] = field(default_factory=Counter)
     seen: Counter[str] = field(default_factory=Counter)
     unknown_countries: Counter[str] = field(default_factory=Counter)
 
 
-def check(parser: RowParser, rows: Iterable[stream.Row]) -> Checked:
-    checked = Checked()
-    stage, parse = checked.staged.append, parser.parse
+class Parser(Protocol[ParsedOf]):
+    """What makes something of a composed row."""
+
+    layout: Layout
+    seen: Counter[str]
+    unknown_countries: Counter[str]
+
+    def column(self, field: str | None) -> str | None: ...
+
+    def parse(self, row: Sequence[str]) -> ParsedOf | None: ...
+
+
+def check(parser: Parser[Parsed], rows: Iterable[stream.Row]) -> Checked[Parsed]:
+    """Read rows. One that the parser gives nothing for is skipped for want of a customer; one that it marks as skipped
+    is kept besides."""
+    checked: Checked[Parsed] = Checked()
+    keep, parse, layout = checked.rows.append, parser.parse, parser.layout
     for line, row in rows:
         if isinstance(row, stream.Malformed):
             checked.refused.append((line, None, row.code, row.message))
+            continue
+        if layout.skips and (reason := layout.skipped(row)) is not None:
+            checked.skipped[reason] += 1
             continue
         try:
             parsed = parse(row)
@@ -119,9 +153,9 @@ def check(parser: RowParser, rows: Iterable[stream.Row]) -> Checked:
             checked.refused.append((line, parser.column(refused.field), refused.code, refused.message))
             continue
         if parsed is not None:
-            stage((line, parsed))
-        if parsed is None or parsed.kind == SKIPPED:
-            checked.skipped += 1
+            keep((line, parsed))
+        if parsed is None or getattr(parsed, "kind", None) == SKIPPED:
+            checked.skipped["missing_customer"] += 1
     checked.seen, parser.seen = parser.seen, Counter()
     checked.unknown_countries, parser.unknown_countries = parser.unknown_countries, Counter()
     return checked
@@ -132,8 +166,9 @@ def abandoned(session: Session) -> list[UUID]:
     statement = text(
         """
         select j.id from shared.job j
-        where j.kind = 'import_purchases' and j.state in ('failed', 'cancelled')
-          and exists (select from import_row r where r.job_id = j.id)
+        where j.kind like 'import\\_%' and j.state in ('failed', 'cancelled')
+          and (exists (select from import_order r where r.job_id = j.id)
+            or exists (select from import_key k where k.job_id = j.id))
           and not exists (select from shared.upload_block b where b.job_id = j.id)
         """
     )

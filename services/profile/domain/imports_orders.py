@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from services.profile.domain import customers, purchases, returns, staging
 from services.profile.domain.customers import NewCustomer
 from services.profile.domain.staging import Order
-from services.profile.rules import mapping_orders
+from services.profile.rules import mapping_findings, mapping_orders
 from services.profile.rules.mapping_rows import PURCHASE, RETURN, Refused
 from shared import money
 from shared.errors import Refusal
@@ -44,22 +44,45 @@ class Window:
         self.rows[state] += order.row_count
 
 
-def record(session: Session, job_id: UUID, source: str, after: tuple[int, str], rows: int) -> Window:
-    """Record the orders after ``after``, about ``rows`` rows of them: customers made, purchases and returns recorded
-    and announced, each in a constant number of statements."""
+@dataclass
+class Prepared:
+    """Orders with what they say, ready to be recorded; ``window`` holds what was refused already."""
+
+    window: Window
+    orders: Sequence[Order]
+    bought: Sequence[tuple[Order, Any]]
+    returned: Sequence[tuple[Order, Any]]
+
+    def note(self, findings: mapping_findings.State) -> None:
+        """Add what these orders show to the findings of the file."""
+        for order in self.orders:
+            mapping_findings.note(findings, order.kind, order.rows)
+
+
+def prepare(session: Session, job_id: UUID, source: str, after: tuple[int, str], rows: int) -> Prepared:
+    """The orders after ``after``, about ``rows`` rows of them. Reads nothing but what is staged, so that it can go on
+    while others are recorded."""
     window = Window()
     orders = staging.orders(session, job_id, after, rows)
-    if not orders:
-        return window
-    window.last = (orders[-1].kind, orders[-1].number)
-    now: datetime = session.execute(text("select now()")).scalar_one()
+    if orders:
+        window.last = (orders[-1].kind, orders[-1].number)
     bought = _facts(window, orders, PURCHASE, source, mapping_orders.purchase)
     returned = _facts(window, orders, RETURN, source, mapping_orders.unmatched_return)
+    return Prepared(window, orders, bought, returned)
+
+
+def record(session: Session, job_id: UUID, source: str, prepared: Prepared) -> Window:
+    """Record orders: customers made, purchases and returns recorded and announced, each in a constant number of
+    statements."""
+    window, bought, returned = prepared.window, prepared.bought, prepared.returned
+    if not bought and not returned:
+        return window
+    now: datetime = session.execute(text("select now()")).scalar_one()
     # Of purchases and returns together, before anything is written: nobody else locks in another order.
-    refs = (facts.customer for _, facts in bought + returned if facts.customer is not None)
+    refs = (facts.customer for _, facts in (*bought, *returned) if facts.customer is not None)
     customers.resolve_and_lock(session, refs)
     window.customers_created = _ensure_customers(
-        session, job_id, source, [facts.customer for _, facts in bought + returned], now
+        session, job_id, source, [facts.customer for _, facts in (*bought, *returned)], now
     )
     if bought:
         outcomes: Sequence[Any] = purchases.record_many(session, [facts for _, facts in bought], now)

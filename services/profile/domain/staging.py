@@ -1,64 +1,79 @@
-"""The rows of a running import, between reading the file and recording its orders."""
+"""The rows of a running import, between reading the file and recording its orders.
 
-from collections.abc import Iterable, Iterator, Sequence
+The rows of one order that were read together are staged as one piece: a JSON object of columns, each a list, or a
+single value where all rows say the same. A file of half a million rows is then some ten thousand rows of a table.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
-from itertools import groupby
+from decimal import Decimal
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from services.profile.rules.mapping_orders import StagedRow
-from services.profile.rules.mapping_rows import RETURN, UNKNOWN_COUNTRY, ParsedRow
+from services.profile.rules.mapping_orders import MOST_LINES, StagedRow
+from services.profile.rules.mapping_rows import PURCHASE, RETURN, SKIPPED, UNKNOWN_COUNTRY, ParsedRow
 
-_COLUMNS = ("job_id", "line", *ParsedRow._fields)
-_COPY = f"copy import_row ({', '.join(_COLUMNS)}) from stdin (format binary)"
-_TYPES = {
-    "job_id": "uuid",
-    "line": "int8",
-    "kind": "int2",
-    "quantity": "int4",
-    "occurred_at": "timestamptz",
-} | dict.fromkeys(("unit_price", "exchange_rate", "discount"), "numeric")
-_COLUMN_TYPES = [_TYPES.get(column, "text") for column in _COLUMNS]
+CODES, QUANTITIES = 0, 1
 
-_WINDOW = f"""
-    select {", ".join(StagedRow._fields)} from import_row
-    where job_id = %(job_id)s and (kind, order_number) > (%(kind)s, %(order_number)s) and kind <= {RETURN}
-    order by kind, order_number, line
-    limit %(rows)s
+_COPY = """copy import_order (job_id, kind, order_number, first_line, row_count, rows) from stdin (format binary)"""
+_COPY_TYPES = ["uuid", "int2", "text", "int8", "int4", "bytea"]
+# The columns of a piece, in the order of StagedRow, after the order's kind and number and the line.
+_COLUMNS = StagedRow._fields[3:]
+_KIND, _NUMBER = ParsedRow._fields.index("kind"), ParsedRow._fields.index("order_number")
+_TOLD = tuple(ParsedRow._fields.index(column) for column in _COLUMNS)
+
+# Pieces of an order follow one another; those of a window are fetched some at a time until they have enough rows.
+_PIECES = """
+    select kind, order_number, row_count, rows from import_order
+    where job_id = %(job_id)s and (kind, order_number) > (%(kind)s, %(order_number)s)
+    order by kind, order_number, first_line
 """
-_SIZE = text(
-    "select count(*) from import_row where job_id = :job_id and kind = :kind and order_number = :order_number"
-)
+_AT_ONCE = 200
+_SIZE = """
+    select sum(row_count)::bigint from import_order
+    where job_id = %(job_id)s and kind = %(kind)s and order_number = %(order_number)s
+"""
 
-# The country that most of a customer's rows name; of equals, the first in the alphabet.
-_GATHER = text(
-    f"""
-    insert into import_customer (job_id, customer, country, country_count, first_at)
-    select :job_id, customer,
-        (array_agg(country order by rows desc, country) filter (where country not like '{UNKNOWN_COUNTRY}%'))[1],
-        count(country), min(first_at)
-    from (
-        select customer, country, count(*) as rows, min(occurred_at) as first_at
-        from import_row
-        where job_id = :job_id and kind <= {RETURN} and customer is not null
-        group by customer, country
-    ) as named
-    group by customer
+_ADD_CUSTOMERS = text(
+    """
+    insert into import_customer as i (job_id, customer, country, row_count, first_at)
+    select :job_id, * from unnest(cast(:customers as text[]), cast(:countries as text[]), cast(:rows as bigint[]),
+        cast(:first as timestamptz[]))
+    on conflict (job_id, customer, country) do update
+        set row_count = i.row_count + excluded.row_count, first_at = least(i.first_at, excluded.first_at)
     """
 )
+_ADD_COUNTS = text(
+    """
+    insert into import_count as i (job_id, what, value, row_count)
+    select :job_id, :what, * from unnest(cast(:values as text[]), cast(:rows as bigint[]))
+    on conflict (job_id, what, value) do update set row_count = i.row_count + excluded.row_count
+    """
+)
+_IN_FILE = text("select count(distinct customer) from import_customer where job_id = :job_id")
 _UNKNOWN_TO_US = text(
     """
-    select count(*) from import_customer i
+    select count(distinct customer) from import_customer i
     where job_id = :job_id and not exists (
         select from customer_external_id x where x.source = :source and x.external_id = i.customer
     )
     """
 )
+# The country that most of a customer's rows name; of equals, the first in the alphabet.
 _CUSTOMERS = text(
-    "select customer, country, first_at from import_customer where job_id = :job_id and customer = any(:names)"
+    f"""
+    select customer,
+        (array_agg(country order by row_count desc, country)
+            filter (where country <> '' and country not like '{UNKNOWN_COUNTRY}%'))[1] as country,
+        min(first_at) as first_at
+    from import_customer where job_id = :job_id and customer = any(:names)
+    group by customer
+    """
 )
 
 
@@ -70,7 +85,7 @@ class StagedCustomer(NamedTuple):
 
 
 class Order(NamedTuple):
-    """All rows of one order number; ``too_long`` if there are more than fit a window, and then only the first."""
+    """All rows of one order number; ``too_long`` if there are more than one order may have, and then only the first."""
 
     kind: int
     number: str
@@ -80,19 +95,115 @@ class Order(NamedTuple):
 
 
 def put(session: Session, job_id: UUID, rows: Iterable[tuple[int, ParsedRow]]) -> None:
-    """Stage rows with their line numbers, in one COPY."""
+    """Stage rows with their line numbers, in one COPY, and count what they name."""
+    orders: dict[tuple[int, str], list[tuple[int, ParsedRow]]] = {}
+    customers: dict[tuple[str, str], list[Any]] = {}
+    codes: Counter[str] = Counter()
+    quantities: Counter[int] = Counter()
+    for staged in rows:
+        row = staged[1]
+        kind = row.kind
+        key = (kind, row.order_number)
+        if (there := orders.get(key)) is None:
+            orders[key] = [staged]
+        else:
+            there.append(staged)
+        if kind != SKIPPED and row.customer is not None:
+            named = (row.customer, row.country or "")
+            if (told := customers.get(named)) is None:
+                customers[named] = [1, row.occurred_at]
+            else:
+                told[0] += 1
+                if row.occurred_at < told[1]:
+                    told[1] = row.occurred_at
+        codes[row.sku] += 1
+        if kind == PURCHASE:
+            quantities[row.quantity] += 1
+    if not orders:
+        return
     connection: Any = session.connection().connection.driver_connection
     with connection.cursor() as cursor, cursor.copy(_COPY) as copy:
-        copy.set_types(_COLUMN_TYPES)
-        for line, row in rows:
-            copy.write_row((job_id, line, *row))
+        copy.set_types(_COPY_TYPES)
+        for (kind, number), lines in orders.items():
+            copy.write_row((job_id, kind, number, lines[0][0], len(lines), _packed(lines)))
+    _add(session, job_id, customers, codes, quantities)
 
 
-def gather_customers(session: Session, job_id: UUID) -> int:
-    """Sum up what the file says of each customer; returns how many there are."""
-    session.execute(text("analyze import_row"))
-    session.execute(text("delete from import_customer where job_id = :job_id"), {"job_id": job_id})
-    return session.execute(_GATHER, {"job_id": job_id}).rowcount  # type: ignore[attr-defined, no-any-return]
+def _add(
+    session: Session,
+    job_id: UUID,
+    customers: dict[tuple[str, str], list[Any]],
+    codes: Counter[str],
+    quantities: Counter[int],
+) -> None:
+    if customers:
+        named = sorted(customers)
+        session.execute(
+            _ADD_CUSTOMERS,
+            {
+                "job_id": job_id,
+                "customers": [customer for customer, _ in named],
+                "countries": [country for _, country in named],
+                "rows": [customers[one][0] for one in named],
+                "first": [customers[one][1] for one in named],
+            },
+        )
+    for what, counts in ((CODES, codes), (QUANTITIES, quantities)):
+        values = {"values": [str(value) for value in counts], "rows": list(counts.values())}
+        session.execute(_ADD_COUNTS, {"job_id": job_id, "what": what} | values)
+
+
+def _packed(lines: Sequence[tuple[int, ParsedRow]]) -> bytes:
+    columns = list(zip(*(row for _, row in lines), strict=True))
+    packed: dict[str, Any] = {"line": [line for line, _ in lines]}
+    for name, place in zip(_COLUMNS, _TOLD, strict=True):
+        column = columns[place]
+        first = column[0]
+        alike = len(column) == 1 or column.count(first) == len(column)
+        if alike and first is None:
+            continue
+        if name in _WRITTEN:
+            write = _WRITTEN[name]
+            packed[name] = write(first) if alike else [None if one is None else write(one) for one in column]
+        else:
+            packed[name] = first if alike else column
+    return json.dumps(packed, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+_WRITTEN: dict[str, Callable[[Any], str]] = {
+    "unit_price": str,
+    "occurred_at": datetime.isoformat,
+    "exchange_rate": str,
+    "discount": str,
+}
+_READ: dict[str, Callable[[Any], Any]] = {
+    "unit_price": Decimal,
+    "occurred_at": datetime.fromisoformat,
+    "exchange_rate": Decimal,
+    "discount": Decimal,
+}
+
+
+def _unpacked(kind: int, number: str, rows: bytes) -> Iterator[StagedRow]:
+    packed = json.loads(rows)
+    count = len(packed["line"])
+    columns = [[kind] * count, [number] * count, packed["line"]]
+    for name in _COLUMNS:
+        column = packed.get(name)
+        if read := _READ.get(name):
+            if isinstance(column, list):
+                column = [None if one is None else read(one) for one in column]
+            elif column is not None:
+                column = read(column)
+        columns.append(column if isinstance(column, list) else [column] * count)
+    return map(StagedRow._make, zip(*columns, strict=True))
+
+
+def customer_count(session: Session, job_id: UUID) -> int:
+    """How many customers the file names."""
+    session.execute(text("analyze import_order, import_customer"))
+    count: int = session.execute(_IN_FILE, {"job_id": job_id}).scalar_one()
+    return count
 
 
 def new_customer_count(session: Session, job_id: UUID, source: str) -> int:
@@ -107,35 +218,51 @@ def customers(session: Session, job_id: UUID, names: Iterable[str]) -> dict[str,
 
 
 def orders(session: Session, job_id: UUID, after: tuple[int, str], rows: int) -> list[Order]:
-    """The orders after ``(kind, order number)`` that fit into ``rows`` rows; an order longer than that comes alone."""
-    window = _fetch(session, job_id, after, rows + 1)
-    found = [Order(*key, lines, len(lines)) for key, lines in _grouped(window)]
-    if len(window) <= rows:
-        return found
-    if len(found) > 1:
-        return found[:-1]  # the last one may be cut
-    only = found[0]
-    size = session.execute(
-        _SIZE, {"job_id": job_id, "kind": only.kind, "order_number": only.number}
-    ).scalar_one()
-    return [only._replace(row_count=size, too_long=True)]
-
-
-def _fetch(session: Session, job_id: UUID, after: tuple[int, str], rows: int) -> list[StagedRow]:
+    """The orders after ``(kind, order number)``, as many as have about ``rows`` rows, each whole."""
     connection: Any = session.connection().connection.driver_connection
-    with connection.cursor(
-        binary=True
-    ) as cursor:  # a row at a time through SQLAlchemy costs as much as all the rest
-        cursor.execute(_WINDOW, {"job_id": job_id, "kind": after[0], "order_number": after[1], "rows": rows})
-        return [StagedRow._make(row) for row in cursor.fetchall()]
-
-
-def _grouped(rows: Iterable[StagedRow]) -> Iterator[tuple[tuple[int, str], list[StagedRow]]]:
-    for key, lines in groupby(rows, key=lambda row: (row.kind, row.order_number)):
-        yield key, list(lines)
+    found: list[Order] = []
+    lines: list[StagedRow] = []
+    open_: tuple[int, str] | None = None
+    taken = 0
+    parameters = {"job_id": job_id, "kind": after[0], "order_number": after[1]}
+    with connection.cursor(name="pieces", binary=True) as cursor:
+        cursor.itersize = _AT_ONCE
+        cursor.execute(_PIECES, parameters)
+        for kind, number, row_count, packed in cursor:
+            if open_ != (kind, number):
+                if open_ is not None:
+                    found.append(Order(*open_, lines, len(lines)))
+                    if taken >= rows:
+                        return found
+                open_, lines = (kind, number), []
+            taken += row_count
+            lines.extend(_unpacked(kind, number, packed))
+            if len(lines) > MOST_LINES:
+                size = {"job_id": job_id, "kind": kind, "order_number": number}
+                count = connection.execute(_SIZE, size).fetchone()[0]
+                return [*found, Order(kind, number, lines, count, too_long=True)]
+    if open_ is not None:
+        found.append(Order(*open_, lines, len(lines)))
+    return found
 
 
 def clear(session: Session, job_id: UUID) -> None:
     """Forget the rows of an import."""
-    for table in ("import_row", "import_customer"):
+    for table in ("import_order", "import_customer", "import_count", "import_key"):
         session.execute(text(f"delete from {table} where job_id = :job_id"), {"job_id": job_id})
+
+
+__all__ = [
+    "CODES",
+    "PURCHASE",
+    "QUANTITIES",
+    "RETURN",
+    "Order",
+    "StagedCustomer",
+    "clear",
+    "customer_count",
+    "customers",
+    "new_customer_count",
+    "orders",
+    "put",
+]

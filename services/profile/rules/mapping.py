@@ -1,51 +1,13 @@
-"""What a mapping says: how the columns of somebody's export become purchases and returns."""
+"""What a mapping says: how the columns of somebody's export become purchases and returns, or records of another kind."""
 
-import re
-from typing import Annotated, Literal, Self
-from zoneinfo import available_timezones
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, WrapValidator, model_validator
 from pydantic_core import PydanticCustomError
 
-from services.profile.rules.mapping_countries import is_code
-
-Name = Annotated[str, Field(min_length=1, max_length=200)]
-
-
-def _zone(name: str) -> str:
-    if name not in available_timezones():
-        raise PydanticCustomError("unknown_time_zone", "{name} is not an IANA time zone", {"name": name})
-    return name
-
-
-def _pattern(text: str) -> str:
-    try:
-        re.compile(text)
-    except re.error as error:
-        raise PydanticCustomError(
-            "invalid_pattern", "not a regular expression: {why}", {"why": str(error)}
-        ) from None
-    return text
-
-
-def _date_format(text: str) -> str:
-    """``iso``, or a format of strptime that names at least year, month and day."""
-    directives = set(re.findall(r"%(.)", text))
-    complete = bool(directives & set("yY")) and bool(directives & set("mbB")) and "d" in directives
-    if text != "iso" and not (complete or directives & set("cx")):
-        raise PydanticCustomError("invalid_date_format", "neither iso nor a format with year, month and day")
-    if directives - set("aAbBcdfHIjmMpSxXyYzZ%"):
-        raise PydanticCustomError("invalid_date_format", "holds a directive that is not known")
-    return text
-
-
-def _countries(names: dict[str, str | None]) -> dict[str, str | None]:
-    for name, code in names.items():
-        if code is not None and not is_code(code):
-            raise PydanticCustomError(
-                "unknown_country", "the country given for {name} is not an ISO 3166-1 code", {"name": name}
-            )
-    return {name.casefold(): code for name, code in names.items()}
+from services.profile.rules.import_kinds import fields_of
+from services.profile.rules.mapping_cells import Cell
+from services.profile.rules.mapping_shape import Column, FileShape, Pattern, cell_of, date_format
 
 
 class Columns(BaseModel):
@@ -53,28 +15,38 @@ class Columns(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    order: Name = Field(description="the order's number: lines with the same one are one purchase or return")
-    sku: Name
-    quantity: Name
-    unit_price: Name
-    occurred_at: Name
-    customer: Name | None = None
-    description: Name | None = None
-    category: Name | None = None
-    country: Name | None = Field(default=None, description="of the customer; used when it is new")
-    currency: Name | None = None
-    exchange_rate: Name | None = Field(default=None, description="accounting units per unit of the currency")
-    discount: Name | None = Field(default=None, description="amount off the line, in the order's currency")
-    channel: Name | None = None
-    store: Name | None = None
+    order: Column = Field(
+        description="the order's number: lines with the same one are one purchase or return"
+    )
+    sku: Column
+    quantity: Column
+    unit_price: Column | None = Field(default=None, description="or line_amount")
+    line_amount: Column | None = Field(
+        default=None, description="what the whole line costs, before its discount; instead of unit_price"
+    )
+    occurred_at: Column
+    customer: Column | None = None
+    description: Column | None = None
+    brand: Column | None = None
+    category: Column | None = None
+    country: Column | None = Field(default=None, description="of the customer; used when it is new")
+    currency: Column | None = None
+    exchange_rate: Column | None = Field(
+        default=None, description="accounting units per unit of the currency"
+    )
+    discount: Column | None = Field(default=None, description="amount off the line, in the order's currency")
+    channel: Column | None = None
+    store: Column | None = None
+    staff: Column | None = None
+    coupons: Column | None = Field(default=None, description="codes used for the order")
 
-    def named(self) -> dict[str, str]:
-        """field → column, for the fields that the file has."""
-        return {field: column for field, column in self if column is not None}
+    def cells(self) -> dict[str, Cell]:
+        """field → cell, for the fields that the file has."""
+        return {field: cell_of(column) for field, column in self if column is not None}
 
 
-class Mapping(BaseModel):
-    """How one kind of file is read."""
+class Mapping(FileShape):
+    """How one kind of file with order lines is read."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -105,27 +77,12 @@ class Mapping(BaseModel):
         },
     )
 
-    source: str = Field(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="who names the orders and customers"
-    )
-    format: Literal["csv", "ndjson"] = "csv"
-    encoding: Literal["utf-8", "gb18030"] = "utf-8"
-    delimiter: Annotated[str, Field(pattern=r"^[,;\t|]$")] = ","
-    quote: Annotated[str, Field(pattern=r"^[\"']$")] = '"'
+    kind: Literal["purchases"] = "purchases"
     columns: Columns
     return_prefix: str | None = Field(default=None, min_length=1, max_length=20)
     negative_quantity_is_return: bool = Field(
         default=False, description="a negative line of any order is a return; otherwise it is refused"
     )
-    strip_id_suffix: str | None = Field(
-        default=None, min_length=1, max_length=20, description="cut from ids, e.g. .0 of 17850.0"
-    )
-    time_zone: Annotated[str, AfterValidator(_zone)] = Field(
-        default="UTC", description="of times that carry none"
-    )
-    date_format: Annotated[str, AfterValidator(_date_format)] = Field(default="iso", max_length=100)
-    decimal_separator: Literal[".", ","] = "."
-    thousands_separator: Literal[",", ".", " ", "'"] | None = None
     currency: str | None = Field(
         default=None, pattern=r"^[A-Z]{3}$", description="of rows that name none (ISO 4217)"
     )
@@ -133,31 +90,101 @@ class Mapping(BaseModel):
     channel: str | None = Field(default=None, min_length=1, max_length=100)
     store: str | None = Field(default=None, min_length=1, max_length=100)
     missing_customer: Literal["skip", "anonymous"] = "skip"
-    country_names: bool = Field(
-        default=True, description="countries are written as names; otherwise ISO 3166-1 codes"
-    )
-    countries: Annotated[dict[str, str | None], AfterValidator(_countries)] = Field(
-        default={}, description="what a name in the file means, e.g. {'Channel Islands': 'JE'}; null: nothing"
-    )
-    product_pattern: Annotated[str, AfterValidator(_pattern)] | None = Field(
+    product_pattern: Pattern | None = Field(
         default=None,
         max_length=200,
         description="what codes of products look like; unset: what most in the file do",
     )
 
+    def cells(self) -> dict[str, Cell]:
+        return self.columns.cells()
+
     @model_validator(mode="after")
     def _parts_agree(self) -> Self:
+        if (self.columns.unit_price is None) == (self.columns.line_amount is None):
+            raise PydanticCustomError(
+                "price_column", "name the column of the unit price or of the line's amount"
+            )
         if self.currency is None and self.columns.currency is None:
             raise PydanticCustomError("currency_missing", "needs a currency or a column that holds it")
-        if self.thousands_separator == self.decimal_separator:
-            raise PydanticCustomError(
-                "separators_equal", "the decimal and the thousands separator are the same"
-            )
         if self.missing_customer == "skip" and self.columns.customer is None:
             raise PydanticCustomError(
                 "customer_column_missing", "every row would be skipped: name the column or choose anonymous"
             )
-        columns = list(self.columns.named().values())
-        if len(set(columns)) != len(columns):
-            raise PydanticCustomError("column_used_twice", "one column is given for two fields")
+        _check(self, self.columns.cells(), dict(self.columns))
         return self
+
+
+class RecordMapping(FileShape):
+    """How a file is read whose rows are customers, products, activities, interactions, consents or tags, one each."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        json_schema_extra={
+            "examples": [
+                {
+                    "kind": "customers",
+                    "source": "crm",
+                    "columns": {
+                        "external_id": "Contact ID",
+                        "name": {"join": ["First Name", "Last Name"]},
+                        "email": "Email",
+                        "country": "Mailing Country",
+                        "birth_date": {"column": "Birthdate", "date_format": "%m/%d/%Y"},
+                        "acquisition_channel": {"default": "crm"},
+                    },
+                }
+            ]
+        },
+    )
+
+    kind: Literal["customers", "products", "activities", "interactions", "consents", "tags"]
+    columns: Annotated[dict[str, Column], Field(min_length=1, max_length=200)]
+
+    def cells(self) -> dict[str, Cell]:
+        return {field: cell_of(column) for field, column in self.columns.items()}
+
+    @model_validator(mode="after")
+    def _parts_agree(self) -> Self:
+        known = fields_of(self.kind)
+        for field in self.columns:
+            if field not in known and not (self.kind == "customers" and field.startswith("attributes.")):
+                raise PydanticCustomError(
+                    "unknown_field",
+                    "{kind} have no field {field}; there are: {known}",
+                    {"kind": self.kind, "field": field[:100], "known": ", ".join(known)},
+                )
+        missing = [name for name, field in known.items() if field.required and name not in self.columns]
+        if missing:
+            raise PydanticCustomError(
+                "field_missing", "needs a column for {names}", {"names": ", ".join(missing)}
+            )
+        _check(self, self.cells(), self.columns)
+        return self
+
+
+def _check(shape: FileShape, cells: dict[str, Cell], columns: "dict[str, Any]") -> None:
+    """What can be wrong with the columns of either sort of mapping."""
+    if shape.thousands_separator == shape.decimal_separator:
+        raise PydanticCustomError("separators_equal", "the decimal and the thousands separator are the same")
+    plain = [column for column in columns.values() if isinstance(column, str)]
+    if len(set(plain)) != len(plain):
+        raise PydanticCustomError("column_used_twice", "one column is given for two fields")
+    for cell in cells.values():
+        if cell.date_format is not None:
+            date_format(cell.date_format)
+
+
+def _chosen(value: Any, _: Any) -> "Mapping | RecordMapping":
+    """By its kind; a mapping that names none is one of purchases."""
+    kind = value.get("kind", "purchases") if isinstance(value, dict) else getattr(value, "kind", "purchases")
+    return (Mapping if kind == "purchases" else RecordMapping).model_validate(value)
+
+
+AnyMapping = Annotated[Mapping | RecordMapping, WrapValidator(_chosen)]
+
+
+def read_mapping(definition: Any) -> Mapping | RecordMapping:
+    """A mapping as it was saved."""
+    return _chosen(definition, None)

@@ -25,11 +25,15 @@ class StagedRow(NamedTuple):
     occurred_at: datetime
     description: str | None
     category: str | None
+    country: str | None
     currency: str
     exchange_rate: Decimal | None
     discount: Decimal | None
     channel: str | None
     store: str | None
+    brand: str | None = None
+    staff: str | None = None
+    coupons: str | None = None
 
 
 # Amount and currency → minor units.
@@ -50,6 +54,10 @@ def purchase(source: str, rows: Sequence[StagedRow], to_minor: ToMinor) -> Purch
         exchange_rate=first.exchange_rate,
         channel=next((row.channel for row in rows if row.channel), None),
         store=next((row.store for row in rows if row.store), None),
+        staff_id=next((row.staff for row in rows if row.staff), None),
+        coupon_codes=tuple(
+            dict.fromkeys(code for row in rows if row.coupons for code in row.coupons.split("\n"))
+        ),
     )
 
 
@@ -93,6 +101,7 @@ def _what_it_says(row: StagedRow) -> tuple[object, ...]:
         row.discount or 0,
         row.channel or "",
         row.store or "",
+        row.brand or "",
     )
 
 
@@ -104,7 +113,7 @@ def _lines(rows: Sequence[StagedRow], to_minor: ToMinor) -> tuple[LineFacts, ...
             row.unit_price,
             to_minor(row.discount, row.currency) if row.discount else 0,
             row.description,
-            None,
+            row.brand,
             row.category,
         )
         for row in rows

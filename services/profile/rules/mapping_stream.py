@@ -92,10 +92,15 @@ def texts(pieces: Iterable[bytes], encoding: str = "utf-8") -> Iterator[str]:
 
 
 def csv_rows(
-    pages: Iterable[str], columns: Sequence[str], delimiter: str = ",", quote: str = '"'
+    pages: Iterable[str], columns: Sequence[str], delimiter: str | None = ",", quote: str = '"'
 ) -> Iterator[Row]:
-    """Rows of a CSV with a header line. Raises UnreadableFile if a column is not in the header or stands there twice."""
+    """Rows of a CSV with a header line; without a delimiter, the one under which the header has the columns. Raises
+    UnreadableFile if a column is not in the header or stands there twice."""
     lines = chain.from_iterable(StringIO(page, newline="\n") for page in pages)
+    if delimiter is None:
+        first = next(lines, "")
+        delimiter = _delimiter(first, columns, quote)
+        lines = chain((first,), lines)
     reader = csv.reader(lines, delimiter=delimiter, quotechar=quote)
     header = _header(reader)
     width = len(header)
@@ -115,6 +120,21 @@ def csv_rows(
                 yield line, Malformed("wrong_number_of_columns", f"{len(row)} values under {width} columns")
             continue
         yield line, row if in_file_order else [row[place] for place in places]
+
+
+def _delimiter(first: str, columns: Sequence[str], quote: str) -> str:
+    """Of the usual ones, the one that shows most of the columns; of equals, the one that makes most fields."""
+
+    def shown(delimiter: str) -> tuple[int, int]:
+        try:
+            names = [
+                name.strip() for name in next(csv.reader([first], delimiter=delimiter, quotechar=quote), [])
+            ]
+        except csv.Error:
+            return (0, 0)
+        return len(set(columns) & set(names)), len(names)
+
+    return max(",;\t|", key=shown)
 
 
 def _header(reader: Iterator[list[str]]) -> list[str]:

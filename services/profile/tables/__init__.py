@@ -12,7 +12,14 @@ from services.profile.tables.consents import confirmation, consent, consent_expi
 from services.profile.tables.customers import contact, customer, customer_external_id
 from services.profile.tables.fulfilments import fulfilment, purchase_cancellation
 from services.profile.tables.identities import customer_identity, device_session
-from services.profile.tables.imports import import_customer, import_mapping, import_row
+from services.profile.tables.exports import export, export_block, import_fetch
+from services.profile.tables.imports import (
+    import_count,
+    import_customer,
+    import_key,
+    import_mapping,
+    import_order,
+)
 from services.profile.tables.interactions import interaction
 from services.profile.tables.merges import duplicate, merge
 from services.profile.tables.products import product
@@ -64,10 +71,15 @@ __all__ = [
     "erasure",
     "erasure_receipt",
     "forgotten_name",
+    "export",
+    "export_block",
     "fulfilment",
+    "import_count",
     "import_customer",
+    "import_fetch",
+    "import_key",
     "import_mapping",
-    "import_row",
+    "import_order",
     "interaction",
     "merge",
     "metadata",

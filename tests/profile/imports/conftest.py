@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from services.profile.app import SERVICE
-from services.profile.jobs import import_purchases
+from services.profile.import_jobs import import_purchases
 from shared.jobs import runner
 from shared.jobs.schedule import Context
 
@@ -163,7 +163,10 @@ class Imports:
         ]
 
     def announced(self) -> list[tuple[str, int]]:
-        rows = self.ask("select split_part(type, '.', 3), count(*) from shared.outbox group by 1 order by 1")
+        rows = self.ask(
+            "select split_part(type, '.', 3), count(*) from shared.outbox"
+            " where topic = 'regulars.profile.customer.v1' group by 1 order by 1"
+        )
         return [(kind, count) for kind, count in rows]
 
 

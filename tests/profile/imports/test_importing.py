@@ -288,5 +288,5 @@ def test_in_whatever_order_the_rows_stand_the_facts_are_the_same(
 
 def test_staged_rows_and_the_upload_are_gone_afterwards(imports: Imports) -> None:
     imports.run(TRAPS)
-    for table in ("import_row", "import_customer", "shared.upload_block"):
+    for table in ("import_order", "import_customer", "import_count", "shared.upload_block"):
         assert imports.ask(f"select count(*) from {table}") == [(0,)]

@@ -36,7 +36,7 @@ def test_a_mapping_with_faults_says_where_they_are(imports: Imports) -> None:
     assert reply.status_code == 422
     told = {(error["pointer"], error["code"]) for error in reply.json()["errors"]}
     assert ("/time_zone", "unknown_time_zone") in told
-    assert {"/colour", "/columns/sku", "/columns/unit_price"} <= {pointer for pointer, _ in told}
+    assert {"/colour", "/columns/sku", "/columns/quantity"} <= {pointer for pointer, _ in told}
     assert imports.client.get("/v1/import-mappings/wrong").status_code == 404
 
 
