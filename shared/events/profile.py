@@ -14,6 +14,7 @@ PRODUCT_TOPIC = "regulars.profile.product.v1"
 Kind = Annotated[str, open_enumeration("person", "organisation")]
 Purpose = Annotated[str, open_enumeration("marketing", "profiling", "personalisation", "survey", "sharing")]
 Channel = Annotated[str, open_enumeration("email", "sms", "phone", "wechat", "push", "in_app")]
+ConfirmationKind = Annotated[str, open_enumeration("opt_in", "sign_up", "refresh")]
 ConsentState = Annotated[str, open_enumeration("granted", "denied", "withdrawn", "expired")]
 
 
@@ -109,6 +110,21 @@ class ConsentChanged(CustomerEvent):
     state: ConsentState
     consent_id: UUID
     effective_at: Timestamp
+
+
+class ConfirmationRequested(CustomerEvent):
+    """A customer is asked something that only whoever holds a signed link can answer: to agree (``opt_in``,
+    ``sign_up``) or to bring the own data up to date (``refresh``). The sender asks profile for the link when it sends.
+    """
+
+    topic: ClassVar[str] = CUSTOMER_TOPIC
+    type: ClassVar[str] = "regulars.profile.confirmation_requested.v1"
+
+    confirmation_id: UUID
+    kind: ConfirmationKind
+    channel: Channel
+    effective_at: Timestamp
+    expires_at: Timestamp
 
 
 class PurchaseEvent(Event):
@@ -288,6 +304,7 @@ EVENTS: tuple[type[Event], ...] = (
     CustomersUnmerged,
     CustomerErased,
     ConsentChanged,
+    ConfirmationRequested,
     PurchaseRecorded,
     PurchaseReturned,
     ReturnMatched,
