@@ -16,10 +16,13 @@ from services.profile.api import (
     fulfilments,
     imports,
     interactions,
+    merges,
     products,
     purchases,
     returns,
     suppressions,
+    tags,
+    timeline,
 )
 from services.profile.domain.api_keys import active
 from services.profile.jobs import JOBS, SCHEDULE
@@ -36,6 +39,7 @@ SERVICE = Service(
     routers=(
         customer_lists.router,
         customers.router,
+        merges.router,
         contacts.router,
         attributes.router,
         consents.router,
@@ -49,6 +53,8 @@ SERVICE = Service(
         returns.router,
         activities.router,
         interactions.router,
+        tags.router,
+        timeline.router,
         imports.router,
         api_keys.router,
     ),

@@ -89,11 +89,24 @@ async def page_request(
     filters = sorted(
         (name, value) for name, value in request.query_params.multi_items() if name not in ("limit", "cursor")
     )
-    named = f"{request.url.path}\n{json.dumps(filters)}"
-    return PageRequest(limit, cursor or None, named, request.app.state.settings.key_pepper.encode())
+    return PageRequest(limit, cursor or None, _named(request.url.path, filters), _secret(request))
 
 
 Page = Annotated[PageRequest, Depends(page_request)]
+
+
+def first_page(request: Request, path: str, limit: int) -> PageRequest:
+    """The beginning of another route's list, shown in passing: its cursor is for ``path``, without filters."""
+    return PageRequest(limit, None, _named(path, []), _secret(request))
+
+
+def _named(path: str, filters: list[tuple[str, str]]) -> str:
+    return f"{path}\n{json.dumps(filters)}"
+
+
+def _secret(request: Request) -> bytes:
+    pepper: str = request.app.state.settings.key_pepper
+    return pepper.encode()
 
 
 def page_of(

@@ -10,7 +10,7 @@ from sqlalchemy import Row, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import Session
 
-from services.profile.domain import attributes, customers, search, upkeep
+from services.profile.domain import attributes, customers, search, tags, upkeep
 from services.profile.domain import customer_values as values_of
 from services.profile.domain.customer_values import (
     ANNOUNCED,
@@ -129,6 +129,11 @@ def change(
     change.read(session, given, row)
     if not change.columns and not change.confirmed:
         return row
+    if row.state == "active" and "tags" in change.columns:
+        tags.replace_by_hand(
+            session, row.customer_id, row.tags, change.columns.pop("tags"), change.told.source, now
+        )
+        change.retagged = True
     edited = bool(change.columns)
     kind = change.columns.get("kind", row.kind)
     change.assess(session, kind, row.created_at)
@@ -139,7 +144,7 @@ def change(
     )
     change.index(session)
     after = session.execute(_wanted(row.customer_id)).one()  # its own, even while it answers as another
-    if edited and any(name in change.columns for name in ANNOUNCED):
+    if change.retagged or (edited and any(name in change.columns for name in ANNOUNCED)):
         _announce(session, CustomerUpdated, after, now)
     return after
 
@@ -164,6 +169,7 @@ class _Change:
     now: datetime
     columns: dict[str, Any] = field(default_factory=dict)
     confirmed: bool = False
+    retagged: bool = False
     personal: dict[str, str | None] = field(default_factory=dict)
     custom: dict[str, attributes.Given] = field(default_factory=dict)
     held: upkeep.Standard | None = None
@@ -279,6 +285,7 @@ def _create(
                 savepoint.rollback()
                 return False
         change.index(session, new=True)
+        tags.begin_by_hand(session, customer_id, columns.get("tags", ()), told.source, now)
     _announce(session, CustomerRegistered, get(session, customer_id), now)
     return True
 

@@ -43,6 +43,7 @@ consent = Table(
     CheckConstraint("state in ('granted', 'denied', 'withdrawn', 'expired')", name="state"),
     CheckConstraint("expires_at is null or state = 'granted'", name="expires_at"),
     Index("ix_consent_in_force", "customer_id", "purpose", "channel", "in_force_from", "number"),
+    Index("ix_consent_customer_id_collected_at_consent_id", "customer_id", "collected_at", "consent_id"),
 )
 
 # Grants whose end has not been looked at yet: when it comes it is recorded and announced, and the row goes.

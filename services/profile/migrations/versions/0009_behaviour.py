@@ -288,9 +288,15 @@ def upgrade() -> None:
         )
         """
     )
+    op.execute(
+        """
+        create index ix_consent_customer_id_collected_at_consent_id on consent (customer_id, collected_at, consent_id)
+        """
+    )
 
 
 def downgrade() -> None:
+    op.execute("drop index ix_consent_customer_id_collected_at_consent_id")
     for table in (
         "region_place",
         "region_set",
