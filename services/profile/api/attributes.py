@@ -113,11 +113,14 @@ def put_attribute(
     A new one needs no If-Match, a change does. Values that are no longer allowed stay where they are and cannot be given
     anew. A retired attribute comes back.
     """
-    if if_match is not None:
-        check_version(if_match, attributes.lock(session, name).version)
-    row, made = attributes.define(session, name, kind=body.type, **body.model_dump(exclude={"type"}), now=now)
-    if not made and if_match is None and row.updated_at == now:
-        check_version(None, row.version)
+    row, made = attributes.define(
+        session,
+        name,
+        kind=body.type,
+        **body.model_dump(exclude={"type"}),
+        now=now,
+        before_change=lambda version: check_version(if_match, version),
+    )
     response.status_code = 201 if made else 200
     response.headers["ETag"] = etag(row.version)
     return row._mapping
@@ -130,7 +133,7 @@ def list_attributes(
     retired: Annotated[bool | None, Query(description="only retired ones, or only the others")] = None,
 ) -> PageOf[AttributeOut]:
     """The defined attributes, by name."""
-    rows = attributes.page(session, page.after(("name",)), page.limit + 1, retired=retired)  # type: ignore[arg-type]
+    rows = attributes.page(session, page.after(("name",)), page.limit + 1, retired=retired)
     return page_of(AttributeOut, rows, page, key=lambda row: (row.name,))  # type: ignore[return-value]
 
 

@@ -75,7 +75,7 @@ def create_contact(
 @router.get("", scopes=["profile:read"], owner="customer_id")
 def list_contacts(customer_id: UUID, session: Transaction, page: Page, caller: Caller_) -> PageOf[ContactOut]:
     """The contacts of an organisation, in the order in which they were added."""
-    rows = contacts.page(session, customer_id, page.after(("created_at", "id")), page.limit + 1)  # type: ignore[arg-type]
+    rows = contacts.page(session, customer_id, page.after(("created_at", "id")), page.limit + 1)
     return page_of(  # type: ignore[return-value]
         ContactOut, _all_shown(session, rows, caller), page, key=lambda one: (one.created_at, one.id)
     )

@@ -2,7 +2,7 @@
 
 import hashlib
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import Query
@@ -28,7 +28,7 @@ from shared.http.routing import Router
 
 router = Router(prefix="/v1/customers", tags=["customers"])
 
-Many = Field(default=[], max_length=50)
+Many: Any = Field(default=[], max_length=50)
 AttributeFilter = Annotated[
     StrictStr,
     StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,49}:[^\x00-\x1f\x7f]{1,200}$"),
@@ -146,7 +146,7 @@ def list_customers(
 ) -> CustomersOut:
     """Customers in the order in which they became known here."""
     wanted = query.filter(session)
-    rows = customer_lists.page(session, wanted, page.after(("created_at", "id")), page.limit + 1)  # type: ignore[arg-type]
+    rows = customer_lists.page(session, wanted, page.after(("created_at", "id")), page.limit + 1)
     listed = page_of(
         CustomerOut, all_shown(session, rows, caller), page, key=lambda one: (one.created_at, one.id)
     )
@@ -196,7 +196,7 @@ def list_due_customers(
     rows = upkeep.due(
         session,
         now,
-        page.after(order),  # type: ignore[arg-type]
+        page.after(order),
         page.limit + 1,
         kinds=kind,
         completeness_lt=completeness_lt,

@@ -4,7 +4,7 @@ The type of an attribute and whether it is personal are fixed when it is defined
 that are no longer allowed, and values of retired attributes, stay where they are; they cannot be given anew.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -39,9 +39,11 @@ def define(
     personal: bool,
     required: bool,
     now: datetime,
+    before_change: Callable[[int], None],
 ) -> tuple[Row[Any], bool]:
     """Define an attribute, or say again what it is to be; and whether it is new. A retired one comes back.
 
+    ``before_change`` is called with the version that would be changed, and may refuse.
     Raises Conflict ``attribute_fixed`` (another type, or personal or not), ``too_many_attributes``, Invalid
     ``allowed_values_wrong``.
     """
@@ -76,6 +78,7 @@ def define(
         )
     if row.retired_at is None and all(getattr(row, key) == value for key, value in values.items()):
         return row, False
+    before_change(row.version)
     return _write(session, row, now, **values, retired_at=None), False
 
 

@@ -141,7 +141,8 @@ def rows_of(session: Session, ids: Sequence[UUID]) -> Sequence[Row[Any]]:
 
 def conditions_of(wanted: Filter) -> tuple[list[str], dict[str, Any]]:
     """SQL conditions on ``customer c`` – active customers only – and their parameters."""
-    conditions, parameters = ["c.state = 'active'"], {}
+    conditions = ["c.state = 'active'"]
+    parameters: dict[str, Any] = {}
     every = [group[0] for group in wanted.facets if len(group) == 1]
     if every:
         conditions.append("c.facets @> %(facets)s::text[]")

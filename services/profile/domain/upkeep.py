@@ -155,7 +155,7 @@ def due(
     *,
     kinds: Sequence[str] = (),
     completeness_lt: int | None = None,
-) -> Sequence[Row[Any]]:
+) -> Sequence[Any]:
     """Active customers of whom something is missing or stale, the longest overdue first, by ``(due_at, customer_id)``."""
     table = customer.c
     order = (table.due_at, table.customer_id)
