@@ -68,6 +68,9 @@ class Settings(BaseModel):
         default=True,
         description="false where something else starts scheduled work: the CronJobs of a cluster",
     )
+    rate_limit: int = Field(
+        default=0, ge=0, description="requests a second for each credential, over all replicas; 0 = no limit"
+    )
     historical_after_days: int = Field(default=3, ge=0, description="facts older than this start nothing")
     cors_origins: Annotated[tuple[str, ...], BeforeValidator(_json)] = ()
 

@@ -103,17 +103,17 @@ class Tokens:
         with self._asking:
             if time.monotonic() - self._asked_at < ASK_EVERY:
                 return
-            self._asked_at = time.monotonic()
             assert self._url is not None
             try:
                 reply = httpx.get(self._url, timeout=httpx.Timeout(3.0, connect=1.0))
                 reply.raise_for_status()
-                keys = _usable(reply.json())
+                self._keys = _usable(reply.json())
+                self._seen_at = time.monotonic()
             except (httpx.HTTPError, ValueError) as error:
                 log.warning("key_set_unavailable", error=type(error).__name__)
-                return
-            self._keys = keys
-            self._seen_at = time.monotonic()
+            finally:
+                # Not before: whoever comes meanwhile waits for the answer instead of going without.
+                self._asked_at = time.monotonic()
 
 
 def _usable(key_set: Any) -> dict[str, jwt.PyJWK]:

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from shared.auth.gate import Gate
 from shared.errors import Invalid, NotFound, Refusal
 from shared.http.exchange import KEY, Exchange
+from shared.http.rate_limits import RateLimit
 from shared.http.routing import Access, Route
 
 _PUBLIC = Access(public=True)
@@ -103,12 +104,13 @@ class Operations:
 
 
 class Admission:
-    """The door: 401 for strangers, then 404 and 405, then 403, then the operation."""
+    """The door: 401 for strangers, then 404 and 405, then 429, then 403, then the operation."""
 
-    def __init__(self, app: ASGIApp, operations: Operations, gate: Gate) -> None:
+    def __init__(self, app: ASGIApp, operations: Operations, gate: Gate, rates: RateLimit) -> None:
         self._app = app
         self._operations = operations
         self._gate = gate
+        self._rates = rates
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -133,6 +135,7 @@ class Admission:
         exchange.handler = operation.app
         scope["path_params"] = _decoded(parameters)
         if exchange.caller is not None:
+            await self._rates.take(exchange.caller)
             operation.access.check(exchange.caller, scope["path_params"])
         if "%00" in scope["query_string"].decode("latin-1"):
             raise Invalid("nul_character", "the query holds the character U+0000")

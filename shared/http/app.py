@@ -25,6 +25,7 @@ from shared.http.admission import Admission, Operations, call_operation
 from shared.http.health import Readiness
 from shared.http.observation import Observation
 from shared.http.overload import Overload
+from shared.http.rate_limits import RateLimit
 from shared.http.refusals import Refusals
 from shared.http.routing import Router
 from shared.service import Service
@@ -122,7 +123,12 @@ def new_app(
         inner.include_router(router, prefix=prefix)
     inner.operations = Operations(inner.routes, [prefix + path for path in service.public_paths])
 
-    app: ASGIApp = Admission(inner, inner.operations, CredentialGate(keys, Tokens(settings)))
+    app: ASGIApp = Admission(
+        inner,
+        inner.operations,
+        CredentialGate(keys, Tokens(settings)),
+        RateLimit(sessions, settings.rate_limit),
+    )
     app = Observation(Refusals(Overload(app, settings.threads)), service.name)
     if settings.cors_origins:
         app = CORSMiddleware(

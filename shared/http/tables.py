@@ -1,6 +1,6 @@
 """What every service remembers of the requests it answered."""
 
-from sqlalchemy import Column, Index, LargeBinary, SmallInteger, Table, func, text
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, SmallInteger, Table, Text, func, text
 
 from shared.database import Timestamptz, new_metadata
 
@@ -17,4 +17,13 @@ idempotency_key = Table(
     Column("created_at", Timestamptz, nullable=False, server_default=func.now()),
     Column("expires_at", Timestamptz, comment="null: kept for ever"),
     Index(None, "expires_at", postgresql_where=text("expires_at is not null")),
+)
+
+# Unlogged (see the migration): it is about the current second.
+rate = Table(
+    "rate",
+    metadata,
+    Column("credential_id", Text, primary_key=True),
+    Column("second", BigInteger, nullable=False),
+    Column("taken", Integer, nullable=False),
 )

@@ -1,3 +1,4 @@
+from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
 import pytest
@@ -119,3 +120,13 @@ def test_when_the_provider_is_away_the_last_keys_hold(shop_with, idp, monkeypatc
 
 def test_without_a_provider_no_token_is_good(shop, idp):
     assert shop.stranger.get("/v1/items", headers=bearer(idp.token())).status_code == 401
+
+
+def test_those_who_come_while_the_keys_are_first_fetched_are_let_in_too(shop_with, idp):
+    shop = shop_with(**idp.settings)
+    read = bearer(idp.token("items:read"))
+    with ThreadPoolExecutor(8) as callers:
+        statuses = set(
+            callers.map(lambda _: shop.stranger.get("/v1/items", headers=read).status_code, range(8))
+        )
+    assert statuses == {200}
