@@ -4,6 +4,8 @@ Ids, processing times and what depends on the clock stay out of the state, so th
 same facts agree. Rows are compared bytewise, whatever the cluster's collation.
 """
 
+from services.profile import verification_merges
+
 _NAME = """coalesce((select min((x.source || ':' || x.external_id) collate "C") from customer_external_id x
     where x.customer_id = {customer_id}), case when {customer_id} is null then 'anonymous' else '-' end)"""
 
@@ -118,4 +120,4 @@ INVARIANTS: dict[str, str] = {
                 and (p.currency, p.total_minor) is distinct from
                     ((select currency from accounting), p.accounting_total_minor)
         )""",
-}
+} | verification_merges.INVARIANTS

@@ -227,3 +227,34 @@ def test_merges_are_listed_latest_first_with_their_state(profile, pair):
     assert [one["id"] for one in lasting] == [second["id"]]
     assert profile.client.get(f"/v1/merges/{first['id']}").json()["undone_by"] == "admin"
     assert code_of(profile.client.get(f"/v1/merges/{a['id']}")) == "merge_not_found"
+
+
+@pytest.mark.parametrize(
+    ("tampering", "noticed"),
+    [
+        (
+            "update customer set merged_into = customer_id where state = 'merged'",
+            "merged_customers_answer_as_the_root",
+        ),
+        (
+            "update purchase set customer_id = recorded_customer_id",
+            "facts_belong_to_whom_their_customer_answers_as",
+        ),
+        ("update purchase set customer_id = recorded_customer_id", "nothing_belongs_to_a_merged_customer"),
+        (
+            "insert into merge select gen_random_uuid(), loser_id, winner_id, origin, '{}', null, merged_at, '', "
+            "undo_until from merge",
+            "merges_form_a_forest",
+        ),
+    ],
+)
+def test_a_fact_or_a_merge_out_of_place_is_noticed(profile, pair, tampering, noticed):
+    buy(profile, "1", "b")
+    merge(profile, *pair)
+    profile.holds()
+    with profile.under_test.sessions.begin() as session:
+        session.connection().exec_driver_sql(tampering)
+    [invariant] = [
+        sql for name, sql in profile.under_test.service.invariants.items() if name.startswith(noticed)
+    ]
+    assert profile.ask(invariant) == [(False,)]
