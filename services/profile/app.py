@@ -3,10 +3,13 @@
 from pathlib import Path
 
 from services.profile.api import (
+    access_requests,
     activities,
     api_keys,
     attributes,
     cancellations,
+    confirmations,
+    consent_texts,
     consents,
     contact_points,
     contacts,
@@ -17,16 +20,21 @@ from services.profile.api import (
     imports,
     interactions,
     merges,
+    pages,
     products,
     purchases,
+    referrals,
     returns,
+    sign_ups,
     suppressions,
     tags,
     timeline,
 )
+from services.profile.consent_jobs import STEPS as CONSENT_STEPS
 from services.profile.domain.api_keys import active
 from services.profile.jobs import JOBS, SCHEDULE
 from services.profile.reactions import CONSUMERS
+from services.profile.rights_jobs import STEPS
 from services.profile.settings import ProfileSettings
 from services.profile.tables import metadata
 from services.profile.verification import INVARIANTS, STATE
@@ -43,9 +51,13 @@ SERVICE = Service(
         contacts.router,
         attributes.router,
         consents.router,
+        consent_texts.router,
+        confirmations.router,
+        sign_ups.router,
         contact_points.router,
         suppressions.router,
         erasures.router,
+        access_requests.router,
         products.router,
         purchases.router,
         fulfilments.router,
@@ -53,15 +65,19 @@ SERVICE = Service(
         returns.router,
         activities.router,
         interactions.router,
+        referrals.router,
         tags.router,
         timeline.router,
         imports.router,
         api_keys.router,
+        pages.router,
     ),
     settings=ProfileSettings,
+    public_paths=pages.PUBLIC,
     active_keys=active,
     consumers=CONSUMERS,
     jobs=JOBS,
+    steps=(*STEPS, *CONSENT_STEPS),
     schedule=SCHEDULE,
     state=STATE,
     invariants=INVARIANTS,

@@ -1,7 +1,12 @@
 """Long work of profile: its jobs by kind, and what happens at set times."""
 
-from services.profile.domain import activities, imports, staging, upkeep
+from sqlalchemy import func, select
+
+from services.profile.domain import activities, imports, referrals, staging, upkeep
 from services.profile.import_jobs import import_purchases
+from services.profile.import_record_jobs import import_records_of_a_kind
+from services.profile.rights_jobs import gather_personal_data
+from services.profile.rules.import_kinds import KINDS
 from services.profile.tag_jobs import change_tags, evaluate_tag_rule, evaluate_tag_rules, expire_tags
 from shared.jobs.runner import JobFunction
 from shared.jobs.schedule import Context, Scheduled
@@ -43,8 +48,18 @@ def assess_customers(context: Context, size: int = 1_000) -> None:
             upkeep.note_assessed(session, kind, held.digest(kind))
 
 
+def void_overdue_referrals(context: Context, size: int = 1_000) -> None:
+    """Who was brought and bought nothing in time."""
+    seen = size
+    while seen == size:
+        with context.sessions.begin() as session:
+            seen = referrals.sweep(session, size, session.execute(select(func.now())).scalar_one())
+
+
 JOBS: dict[str, JobFunction] = {
+    "access_request": gather_personal_data,
     "import_purchases": import_purchases,
+    **{f"import_{kind}": import_records_of_a_kind for kind in KINDS},
     "change_tags": change_tags,
     "evaluate_tag_rule": evaluate_tag_rule,
 }
@@ -54,4 +69,5 @@ SCHEDULE = (
     Scheduled("forget_activities", "10 3 * * *", forget_activities),
     Scheduled("evaluate_tag_rules", "20 * * * *", evaluate_tag_rules),
     Scheduled("expire_tags", "*/15 * * * *", expire_tags),
+    Scheduled("void_overdue_referrals", "50 2 * * *", void_overdue_referrals),
 )

@@ -3,12 +3,21 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from services.profile.domain import erasure
+from services.profile.domain import erasure, referrals
 from shared.events.campaigns import ErasureCompletedInCampaigns
 from shared.events.envelope import ErasureCompleted
 from shared.events.feedback import ErasureCompletedInFeedback
+from shared.events.profile import (
+    CustomersMerged,
+    CustomersUnmerged,
+    PurchaseCancelled,
+    PurchaseFact,
+    PurchaseRecorded,
+    PurchaseReturned,
+)
 from shared.events.scoring import ErasureCompletedInScoring
 from shared.messaging.consumer import Consumer
 
@@ -20,7 +29,35 @@ def receipts_of(service: str) -> Callable[[Session, Sequence[Any]], None]:
     return note
 
 
+def qualify_referrals(session: Session, events: Sequence[PurchaseFact]) -> None:
+    """What somebody bought or brought back may qualify or void the referral by which they came. The facts are in this
+    database before they are told: the reaction only says whose referrals to look at again."""
+    causes = {}
+    for event in events:
+        if (whose := event.recorded_customer_id or event.customer_id) is not None:
+            causes[whose] = event
+    ids = referrals.concerned(session, causes)
+    referrals.derive(session, ids, session.execute(select(func.now())).scalar_one(), causes)
+
+
+def follow_merges(session: Session, events: Sequence[CustomersMerged | CustomersUnmerged]) -> None:
+    """Purchases have moved with their customers, and both sides of a referral may be one customer, or two again."""
+    whose = {each for event in events for each in (event.winner_id, event.loser_id)}
+    ids = referrals.concerned(session, whose)
+    referrals.derive(session, ids, session.execute(select(func.now())).scalar_one())
+
+
 CONSUMERS = (
+    Consumer(
+        "profile.referrals",
+        {
+            PurchaseRecorded: qualify_referrals,
+            PurchaseReturned: qualify_referrals,
+            PurchaseCancelled: qualify_referrals,
+            CustomersMerged: follow_merges,
+            CustomersUnmerged: follow_merges,
+        },
+    ),
     Consumer(
         "profile.receipts",
         {
