@@ -22,10 +22,10 @@ from services.profile.api.fields import (
     When,
     customer_ref,
 )
-from services.profile.domain import accounting, purchase_reading, returns
+from services.profile.domain import accounting, purchase_reading, return_matching, returns
 from services.profile.rules.facts import LineFacts, MatchedReturnFacts, ReturnedLine, UnmatchedReturnFacts
 from shared.errors import Fault, Invalid
-from shared.http.dependencies import Now, Transaction
+from shared.http.dependencies import Caller_, Now, Transaction
 from shared.http.paging import Page, PageOf, page_of
 from shared.http.routing import Router
 
@@ -73,6 +73,15 @@ class UnmatchedReturnIn(BaseModel):
     lines: list[UnmatchedLineIn] = Field(min_length=1, max_length=2500)
 
 
+class MatchIn(BaseModel):
+    """The purchase that an unmatched return is of."""
+
+    purchase: PurchaseName
+    lines: list[ReturnedLineIn] = Field(
+        default=[], max_length=2500, description="its lines that came back; found by the sku unless said"
+    )
+
+
 class ReturnLineOut(BaseModel):
     line: int | None
     sku: str
@@ -98,6 +107,7 @@ class ReturnOut(BaseModel):
     net_left_minor: int | None = Field(description="what the purchase is worth after it")
     accounting_net_left_minor: int | None
     replacement_purchase_id: UUID | None
+    matched_at: datetime | None = Field(description="when its purchase was found, if it came without one")
     lines: list[ReturnLineOut]
 
 
@@ -135,6 +145,27 @@ def record_return(
     return ReturnOut(**purchase_reading.get_return(session, source, external_id))
 
 
+@router.post("/{source}/{external_id}/match", scopes=["purchases:write"])
+def match_return(
+    source: Source,
+    external_id: ExternalId,
+    body: MatchIn,
+    session: Transaction,
+    now: Now,
+    caller: Caller_,
+) -> ReturnOut:
+    """Say of which purchase an unmatched return is.
+
+    From then on it reverses what the purchase's lines say instead of what it was told to be worth, and `return_matched`
+    announces both. The purchase is one recorded for the same customer and in the same currency. Said again, nothing
+    changes.
+    """
+    lines = _returned(body.lines)
+    name = (body.purchase.source, body.purchase.external_id)
+    return_matching.match(session, (source, external_id), name, lines, caller.name, now)
+    return ReturnOut(**purchase_reading.get_return(session, source, external_id))
+
+
 @router.get("/{source}/{external_id}", scopes=["purchases:read"])
 def get_return(source: Source, external_id: ExternalId, session: Transaction) -> ReturnOut:
     """A return with its lines."""
@@ -159,19 +190,23 @@ def list_returns(
 
 
 def _matched(source: str, external_id: str, body: MatchedReturnIn) -> MatchedReturnFacts:
-    numbers = [line.line for line in body.lines]
-    if len(set(numbers)) < len(numbers):
-        message = "a line stands here twice: add the quantities"
-        raise Invalid("line_repeated", message, faults=[Fault("/lines", "line_repeated", message)])
     return MatchedReturnFacts(
         source,
         external_id,
         body.occurred_at,
         body.purchase.source,
         body.purchase.external_id,
-        tuple(ReturnedLine(line.line, line.quantity) for line in body.lines),
+        _returned(body.lines),
         (body.replacement.source, body.replacement.external_id) if body.replacement else None,
     )
+
+
+def _returned(lines: list[ReturnedLineIn]) -> tuple[ReturnedLine, ...]:
+    numbers = [line.line for line in lines]
+    if len(set(numbers)) < len(numbers):
+        message = "a line stands here twice: add the quantities"
+        raise Invalid("line_repeated", message, faults=[Fault("/lines", "line_repeated", message)])
+    return tuple(ReturnedLine(line.line, line.quantity) for line in lines)
 
 
 def _unmatched(source: str, external_id: str, body: UnmatchedReturnIn, currency: str) -> UnmatchedReturnFacts:

@@ -25,7 +25,7 @@ Name = tuple[str, str]
 
 class Outcome(NamedTuple):
     """What became of one fact of many; ``problem`` says why it differs or was refused, ``recorded`` is what the noun
-    gives of one that is new."""
+    gives of one that is known now."""
 
     state: Literal["recorded", "unchanged", "differs", "refused"]
     id: UUID | None = None
@@ -55,8 +55,8 @@ class Candidate(Generic[Facts]):
 class Noun(Generic[Facts]):
     """A kind of fact.
 
-    ``known`` selects source, external_id, id, customer_id and fingerprint of those that are recorded among
-    ``:sources`` and ``:external_ids``; ``check`` raises what else can be wrong with one by itself; ``write`` records
+    ``known`` selects source, external_id, id, customer_id and fingerprint (and ``recorded``, if outcomes shall tell it) of
+    those that are recorded among ``:sources`` and ``:external_ids``; ``check`` raises what else can be wrong with one by itself; ``write`` records
     and announces those whose names are free, by the ids that they get, and says what each became.
     """
 
@@ -141,6 +141,7 @@ def _round(
                 known.id,
                 known.customer_id,
                 None if same else noun.differs(),
+                known._mapping.get("recorded"),
             )
         elif new.setdefault(one.name, one) is not one:
             again.append(one)

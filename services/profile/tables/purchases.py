@@ -83,7 +83,8 @@ purchase_line = Table(
     CheckConstraint("returned_quantity between 0 and quantity", name="returned_within_bought"),
 )
 
-# `purchase_id` null = a return that names no purchase, shown for review.
+# `purchase_id` null = a return that names no purchase, shown for review. `matched_at`: when somebody found its purchase, and
+# `told_anonymous` if only that told whose it is.
 purchase_return = Table(
     "purchase_return",
     metadata,
@@ -103,6 +104,9 @@ purchase_return = Table(
     Column("net_left_minor", BigInteger),
     Column("accounting_net_left_minor", BigInteger),
     Column("replacement_purchase_id", Uuid, ForeignKey("purchase.purchase_id")),
+    Column("matched_at", Timestamptz),
+    Column("matched_by", Text),
+    Column("told_anonymous", Boolean, nullable=False, server_default=text("false")),
     Column("fingerprint", LargeBinary, nullable=False),
     UniqueConstraint("source", "external_id"),
     Index("ix_purchase_return_customer_id_occurred_at_return_id", "customer_id", "occurred_at", "return_id"),

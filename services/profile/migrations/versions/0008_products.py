@@ -46,6 +46,12 @@ def upgrade() -> None:
     op.execute("alter table purchase add column cancelled_at timestamptz")
     op.execute(
         """
+        alter table purchase_return add column matched_at timestamptz, add column matched_by text,
+            add column told_anonymous boolean default false not null
+        """
+    )
+    op.execute(
+        """
         create table fulfilment (
             purchase_id uuid not null,
             shipped_at timestamptz,
@@ -178,5 +184,8 @@ def downgrade() -> None:
         "fulfilment",
     ):
         op.execute(f"drop table {table}")
+    op.execute(
+        "alter table purchase_return drop column matched_at, drop column matched_by, drop column told_anonymous"
+    )
     op.execute("alter table purchase drop column cancelled_at")
     op.execute("drop table product")
