@@ -41,12 +41,14 @@ class BoundedRequest(Request):
     U+0000, once it is known what of the body is meant (``refuse_nul``).
     """
 
+    longest = LONGEST
+
     async def stream(self) -> AsyncGenerator[bytes, None]:
         received = 0
         async for chunk in super().stream():
             received += len(chunk)
-            if received > LONGEST:
-                raise _too_large()
+            if received > self.longest:
+                raise _too_large(self.longest)
             yield chunk
 
     async def json(self) -> Any:
@@ -57,8 +59,8 @@ class BoundedRequest(Request):
     async def arrive(self) -> bytes:
         """Read the whole body; refuses one that says it is too long without reading any of it."""
         announced = self.headers.get("content-length", "")
-        if announced.isdigit() and int(announced) > LONGEST:
-            raise _too_large()
+        if announced.isdigit() and int(announced) > self.longest:
+            raise _too_large(self.longest)
         try:
             async with asyncio.timeout(PATIENCE):
                 body = await self.body()
@@ -123,7 +125,9 @@ def _nul_characters(value: Any, at: tuple[Any, ...]) -> list[Fault]:
     return []
 
 
-def _too_large() -> TooLarge:
+def _too_large(longest: int) -> TooLarge:
+    if longest < LONGEST:
+        return TooLarge("body_too_large", f"a body has at most {longest // 1024} KB here")
     return TooLarge(
         "body_too_large", f"a body has at most {LONGEST // 1024 // 1024} MB; use an import for more"
     )

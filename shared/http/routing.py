@@ -2,7 +2,10 @@
 
 ``router = Router(prefix="/v1/rewards", tags=["rewards"])``, then ``@router.get("/{reward_id}", scopes=["rewards:read"])``.
 Every operation names its scopes or is public. With ``owner="customer_id"`` a customer's own token may use it for the
-path parameter of that name. ``streaming=True``: the route reads the body itself, of any length.
+path parameter of that name. A member of staff who reaches some customers only may use operations about one of them
+(``{customer_id}`` in the path), those that ask for no more than the caller reaches (``reach="filtered"``), and those about
+no customer at all (``reach="anyone"``). ``streaming=True``: the route reads the body itself, of any length; ``longest``: its body has
+at most so many bytes.
 
 A plain ``def`` route runs in one thread from its first statement to the commit: the reply is made, then the
 transaction is committed, then the reply leaves. (Left to the framework, each of these steps changes threads.)
@@ -12,7 +15,7 @@ import functools
 import inspect
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import anyio
 from fastapi import APIRouter, Request, Response
@@ -27,10 +30,11 @@ from starlette.requests import Request as StarletteRequest
 from shared.auth.callers import Caller
 from shared.errors import Forbidden
 from shared.http import dependencies
-from shared.http.bodies import BoundedRequest, refuse_nul
+from shared.http.bodies import LONGEST, BoundedRequest, refuse_nul
 from shared.http.exchange import Exchange, exchange_of
 from shared.http.idempotency import Replayed
 
+Reached = Literal["filtered", "anyone"]
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 _ACCESS = "__access__"
 _REQUEST, _REPLY = "request__", "reply__"
@@ -44,6 +48,8 @@ class Access:
     owner: str | None = None
     public: bool = False
     streaming: bool = False
+    longest: int = LONGEST
+    reach: Reached | None = None
 
     def check(self, caller: Caller, path_parameters: dict[str, Any]) -> None:
         """Raises Forbidden: a scope is missing (``insufficient_scope``) or it is someone else's (``not_yours``)."""
@@ -57,12 +63,17 @@ class Access:
 
 
 def needs(
-    *scopes: str, owner: str | None = None, public: bool = False, streaming: bool = False
+    *scopes: str,
+    owner: str | None = None,
+    public: bool = False,
+    streaming: bool = False,
+    longest: int = LONGEST,
+    reach: Reached | None = None,
 ) -> Callable[[Endpoint], Endpoint]:
     """Say who may use an endpoint, below the router's decorator; the same as its keywords."""
 
     def mark(endpoint: Endpoint) -> Endpoint:
-        setattr(endpoint, _ACCESS, Access(tuple(scopes), owner, public, streaming))
+        setattr(endpoint, _ACCESS, Access(tuple(scopes), owner, public, streaming, longest, reach))
         return endpoint
 
     return mark
@@ -119,6 +130,7 @@ class Route(APIRoute):
             request = received
             if not self.access.streaming:
                 request = BoundedRequest(received.scope, received.receive, received._send)
+                request.longest = self.access.longest
                 if takes_body and await request.arrive() and takes_json:
                     request.require_json()
                     await request.json()
@@ -244,11 +256,15 @@ class Router(APIRouter):
         owner: str | None = None,
         public: bool = False,
         streaming: bool = False,
+        longest: int = LONGEST,
+        reach: Reached | None = None,
         **options: Any,
     ) -> Callable[[Endpoint], Endpoint]:
         def register(endpoint: Endpoint) -> Endpoint:
             if scopes or public:
-                needs(*scopes, owner=owner, public=public, streaming=streaming)(endpoint)
+                needs(*scopes, owner=owner, public=public, streaming=streaming, longest=longest, reach=reach)(
+                    endpoint
+                )
             self.add_api_route(path, endpoint, methods=[method], **options)
             return endpoint
 
