@@ -59,13 +59,13 @@ _REMEMBER = """
 _FIND = """
     with asked as materialized (
         select a.token, (
-            select count(*) from (select from customer_token c where c.token = a.token limit 20000) some
+            select count(*) from (select from customer_token c where c.token = a.token limit 20000) counted
         ) as frequency
         from unnest(%(tokens)s::bytea[]) as a (token)
-    ), leading as materialized (select token from asked order by frequency, token limit 1)
+    ), rarest as materialized (select token from asked order by frequency, token limit 1)
     select distinct d.customer_id, coalesce(c.merged_into, c.customer_id) as means
     from customer_token d join customer c on c.customer_id = d.customer_id
-    where d.token = (select token from leading)
+    where d.token = (select token from rarest)
         and (%(after)s::uuid is null or d.customer_id > %(after)s)
         and (%(among)s::uuid[] is null or d.customer_id = any(%(among)s))
         and c.state <> 'erased'
@@ -160,7 +160,7 @@ def find(
             return []
         tokens.update(blind_many(session, field, terms))
     asked = {"tokens": sorted(tokens), "after": after, "among": among, "limit": limit}
-    return [Match(*row) for row in execute_hot(session, _FIND, asked).fetchall()]
+    return [Match(*row) for row in execute_hot(session, _FIND, asked, prepare=False).fetchall()]
 
 
 def is_searchable(name: str) -> bool:
