@@ -1,36 +1,41 @@
-"""What every service but profile keeps about a customer: who it is by natural key, its language, and whether it still
-acts. Filled from profile's events; asked, and locked, by every reaction first.
+"""What every service but profile keeps about a customer: who it is by natural key, its language, whether it still acts
+and into whom it was merged. Filled from profile's events; asked, and locked, by every reaction first.
 
 A service puts the table on its page with ``customer = Table("customer", metadata, *customer_columns())``, reacts with
-``{event: follows(customer) for event in FOLLOWED}`` and opens every other reaction with ``lock_active``.
+``{event: follows(customer) for event in REGISTERED}`` to who customers are, with functions of its own to merges and
+erasures (shared.merges), and opens every other reaction with ``lock_owners``.
+
+Merged customers form trees: ``merged_into`` is the direct winner, the root owns what was recorded under any of them.
+Whose a fact is depends on the tree as it is now and on nothing that an event says, so that everything ends in the same
+state in whatever order merges and facts of different keys arrive.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Column, Table, Text, Uuid, text
+from sqlalchemy import Boolean, Column, Index, Table, Text, Uuid, text
 from sqlalchemy.orm import Session
+from sqlalchemy.schema import SchemaItem
 
 from shared.database import Timestamptz
-from shared.events.profile import (
-    CustomerErased,
-    CustomerFacts,
-    CustomerRegistered,
-    CustomersMerged,
-    CustomersUnmerged,
-    CustomerUpdated,
-)
+from shared.errors import Gone, NotFound
+from shared.events.profile import CustomerFacts, CustomerRegistered, CustomerUpdated
 
-FOLLOWED = (CustomerRegistered, CustomerUpdated, CustomersMerged, CustomersUnmerged, CustomerErased)
+REGISTERED = (CustomerRegistered, CustomerUpdated)
 
 
-def customer_columns() -> list[Column[Any]]:
-    """The columns of ``customer``. ``state`` is active, merged (then ``merged_into`` names the winner) or erased.
+def customer_columns() -> list[SchemaItem]:
+    """The columns of ``customer``. ``state`` is active, merged (then ``merged_into`` names the direct winner, since
+    ``merged_at``) or erased, which lasts.
 
     ``natural_key`` is ``source:external_id`` of the first external id in their order, ``-`` where there is none or
-    where the customer is not announced yet; ``registered_at`` is null until it is.
+    where the customer is not announced yet; ``registered_at`` is null until it is. ``merged_ever`` marks whoever took
+    part in a merge, undone or not: what happened meanwhile may depend on which of two keys was heard first.
     """
+    merged = text("merged_into is not null")
     return [
         Column("customer_id", Uuid, primary_key=True),
         Column("natural_key", Text, nullable=False, server_default="-"),
@@ -41,6 +46,11 @@ def customer_columns() -> list[Column[Any]]:
         Column("state", Text, nullable=False, server_default="active"),
         Column("merged_into", Uuid),
         Column("registered_at", Timestamptz),
+        Column("merged_at", Timestamptz),
+        Column("merged_ever", Boolean, nullable=False, server_default=text("false")),
+        Index("ix_customer_merged_into", "merged_into", postgresql_where=merged),
+        # Empty as long as nobody is merged: to ask it costs nothing then.
+        Index("ix_customer_merged", "customer_id", postgresql_where=merged),
     ]
 
 
@@ -48,7 +58,77 @@ def customer_columns() -> list[Column[Any]]:
 #   create table customer (
 #       customer_id uuid not null, natural_key text not null default '-', kind text not null default 'unknown',
 #       country text, language text, time_zone text, state text not null default 'active', merged_into uuid,
-#       registered_at timestamptz, constraint pk_customer primary key (customer_id))
+#       registered_at timestamptz, merged_at timestamptz, merged_ever boolean not null default false,
+#       constraint pk_customer primary key (customer_id));
+#   create index ix_customer_merged_into on customer (merged_into) where merged_into is not null;
+#   create index ix_customer_merged on customer (customer_id) where merged_into is not null
+
+
+class Tree:
+    """Who was merged into whom: ``parents`` of those that were, with the time."""
+
+    def __init__(self, parents: Mapping[UUID, tuple[UUID, datetime | None]]) -> None:
+        self.parents = parents
+
+    def owner(self, customer_id: UUID, moment: datetime | None = None) -> UUID:
+        """The root above a customer; with ``moment`` only merges that were made by then count.
+
+        Keys overtake each other, so that for a while the merges that were heard of may lead round in a circle; its
+        smallest id owns everything then, until the word arrives that opens it.
+        """
+        seen: list[UUID] = []
+        while (merge := self.parents.get(customer_id)) is not None:
+            if customer_id in seen:
+                return min(seen[seen.index(customer_id) :])
+            if moment is not None and (merge[1] is None or merge[1] > moment):
+                break
+            seen.append(customer_id)
+            customer_id = merge[0]
+        return customer_id
+
+    def owners_in_time(self, recorded: Iterable[UUID]) -> list[tuple[UUID, datetime, UUID]]:
+        """(recorded, from when on, owner) for those that were merged; before the first line each owns its own."""
+        lines = []
+        for customer_id in recorded:
+            moments = set()
+            step, seen = customer_id, set()
+            while (merge := self.parents.get(step)) is not None and step not in seen:
+                seen.add(step)
+                if merge[1] is not None:
+                    moments.add(merge[1])
+                step = merge[0]
+            lines += [(customer_id, moment, self.owner(customer_id, moment)) for moment in sorted(moments)]
+        return lines
+
+
+@dataclass(frozen=True, slots=True)
+class Owners:
+    """Whose the facts are that were recorded under each of some locked customers.
+
+    ``active``: the owner of each, both still there: what happens to the owner may reach a person. ``anonymous``: the
+    owner was erased, and the word that the recorded one was, too, is still on its way; what is told now happened
+    before, so its numbers count like those that came in time, and reach nobody. An erased customer is in neither:
+    what comes late is left alone.
+    """
+
+    active: Mapping[UUID, UUID]
+    anonymous: Mapping[UUID, UUID]
+    tree: Tree
+
+    def counted(self, recorded: UUID) -> UUID | None:
+        """Whose numbers it adds to."""
+        return self.active.get(recorded) or self.anonymous.get(recorded)
+
+
+def recorded_customer(event: Any) -> UUID | None:
+    """Under whom an event was recorded, which is its key; None for an anonymous purchase."""
+    found: UUID | None = event.recorded_customer_id or event.customer_id
+    return found
+
+
+def whose(owner: UUID, recorded: UUID) -> dict[str, UUID | None]:
+    """The customer of an event: the owner, and the one under whom the fact was recorded where that is another."""
+    return {"customer_id": owner, "recorded_customer_id": None if recorded == owner else recorded}
 
 
 def natural_key(event: CustomerFacts) -> str:
@@ -57,60 +137,140 @@ def natural_key(event: CustomerFacts) -> str:
 
 
 def follows(table: Table) -> Callable[[Session, Sequence[Any]], None]:
-    """The reaction that keeps ``table``, for each event class of FOLLOWED."""
+    """The reaction that keeps ``table``, for each event class of REGISTERED."""
 
     def follow_customers(session: Session, events: Sequence[Any]) -> None:
-        follow(session, table, events)
+        _take_facts(session, table, events)
 
     return follow_customers
 
 
-def follow(session: Session, table: Table, events: Sequence[Any]) -> None:
-    """Bring the customers of a run of events of one type up to date. The erased stay erased, whatever comes late."""
-    kind = type(events[0])
-    if issubclass(kind, CustomerFacts):
-        _take_facts(session, table, events)
-    elif kind is CustomerErased:
-        _set_state(session, table, {event.customer_id: ("erased", None) for event in events})
-    else:
-        # A merge is announced under both keys; the loser's copy is the one that is in order with the loser's facts.
-        merged = kind is CustomersMerged
-        _set_state(
-            session,
-            table,
-            {
-                event.loser_id: ("merged", event.winner_id) if merged else ("active", None)
-                for event in events
-                if event.key == str(event.loser_id)
-            },
-        )
+def lock_owners(session: Session, table: Table, recorded: Collection[UUID]) -> Owners:
+    """Lock these customers and those into whom they were merged, in order, until the transaction ends.
+
+    One statement. A customer of whom nothing was heard yet (another topic was faster) gets a row to lock, and is
+    active.
+    """
+    wanted = sorted(set(recorded))
+    if not wanted:
+        return Owners({}, {}, Tree({}))
+    rows = _lock(session, table, wanted)
+    if missing := [each for each in wanted if each not in rows]:
+        make_rows(session, table, missing)
+        rows = _lock(session, table, wanted)
+    parents, erased = _shape(rows)
+    # Whoever merged one of them while this waited for the lock made the way up longer.
+    while beyond := {parent for parent, _ in parents.values()} - rows.keys():
+        rows |= _lock(session, table, sorted(beyond))
+        parents, erased = _shape(rows)
+    if not parents and not erased:
+        return Owners({each: each for each in wanted}, {}, Tree({}))
+    tree = Tree(parents)
+    homes = {each: tree.owner(each) for each in wanted if each not in erased}
+    return Owners(
+        {each: owner for each, owner in homes.items() if owner not in erased},
+        {each: owner for each, owner in homes.items() if owner in erased},
+        tree,
+    )
 
 
 def lock_active(session: Session, table: Table, customer_ids: Collection[UUID]) -> set[UUID]:
-    """Lock these customers, in order, until the transaction ends; gives those that are active.
+    """Lock these customers, in order, until the transaction ends; gives those that own what is theirs: neither erased
+    nor merged into another."""
+    owners = lock_owners(session, table, customer_ids)
+    return {each for each, owner in owners.active.items() if owner == each}
 
-    A customer of whom nothing was heard yet (another topic was faster) gets a row to lock and is active. Neither the
-    erased nor the loser of a merge is in the answer: what comes late for them is left alone.
-    """
-    wanted = sorted(set(customer_ids))
-    if not wanted:
-        return set()
-    # In psycopg's own language for its %b: many ids go over in binary in a sixth of the time.
-    connection = session.connection()
-    lock = (
-        f"select customer_id, state from {table.name} where customer_id = any(%b::uuid[])"
-        " order by customer_id for no key update"
+
+def find_owner(session: Session, table: Table, customer_id: UUID) -> UUID | None:
+    """Who answers for this customer: itself, or who it was merged into. None if nothing was heard of it; raises Gone
+    ``customer_erased``."""
+    rows = session.execute(
+        text(f"""
+            with recursive up as (
+                select customer_id, state, merged_into, merged_at from {table.name} where customer_id = :id
+                union
+                select w.customer_id, w.state, w.merged_into, w.merged_at
+                from up join {table.name} w on w.customer_id = up.merged_into)
+            select * from up
+        """),
+        {"id": customer_id},
+    ).all()
+    if not rows:
+        return None
+    parents, erased = _shape({row.customer_id: (row.state, row.merged_into, row.merged_at) for row in rows})
+    owner = Tree(parents).owner(customer_id)
+    if customer_id in erased or owner in erased:
+        raise Gone("customer_erased", f"customer {customer_id} was erased")
+    return owner
+
+
+def owner_of(session: Session, table: Table, customer_id: UUID) -> UUID:
+    """As ``find_owner``; raises NotFound ``customer_not_found`` for a customer of whom nothing was heard."""
+    owner = find_owner(session, table, customer_id)
+    if owner is None:
+        raise NotFound("customer_not_found", f"there is no customer {customer_id}")
+    return owner
+
+
+def tree_below(session: Session, table: Table, owners: Collection[UUID]) -> Tree:
+    """Everybody who was merged into these owners; it stands still while they are locked."""
+    rows = session.connection().exec_driver_sql(
+        f"""
+        with recursive down as (
+            select customer_id, merged_into, merged_at from {table.name}
+            where merged_into is not null and merged_into = any(%(ids)b::uuid[])
+            union
+            select l.customer_id, l.merged_into, l.merged_at
+            from down join {table.name} l on l.merged_into = down.customer_id and l.merged_into is not null)
+        select customer_id, merged_into, merged_at from down
+        """,
+        {"ids": sorted(owners)},
     )
-    found = connection.exec_driver_sql(lock, (wanted,)).all()
-    if len(found) < len(wanted):
-        session.execute(
-            text(
-                f"insert into {table.name} (customer_id) select unnest(cast(:ids as uuid[])) on conflict do nothing"
-            ),
-            {"ids": wanted},
-        )
-        found = connection.exec_driver_sql(lock, (wanted,)).all()
-    return {row.customer_id for row in found if row.state == "active"}
+    return Tree({customer_id: (into, at) for customer_id, into, at in rows})
+
+
+def one_person(session: Session, table: Table, owner: UUID) -> list[UUID]:
+    """The owner and everybody who was merged into it."""
+    return sorted({owner, *tree_below(session, table, [owner]).parents})
+
+
+def make_rows(session: Session, table: Table, customer_ids: Sequence[UUID]) -> None:
+    """Rows to lock, in the order of ids, for customers of whom nothing was heard yet."""
+    session.execute(
+        text(
+            f"insert into {table.name} (customer_id) select unnest(cast(:ids as uuid[])) on conflict do nothing"
+        ),
+        {"ids": sorted(customer_ids)},
+    )
+
+
+Row = tuple[str, UUID | None, datetime | None]
+
+
+def _lock(session: Session, table: Table, customer_ids: Sequence[UUID]) -> dict[UUID, Row]:
+    # The way up is found before the locks are taken, so that these are taken in one order. In psycopg's own language
+    # for its %b: many ids go over in binary in a sixth of the time.
+    name = table.name
+    found = session.connection().exec_driver_sql(
+        f"""
+        select customer_id, state, merged_into, merged_at from {name}
+        where customer_id = any(%(ids)b::uuid[] || array(
+            with recursive up as (
+                select merged_into from {name} where merged_into is not null and customer_id = any(%(ids)b::uuid[])
+                union
+                select w.merged_into from up join {name} w on w.customer_id = up.merged_into
+                where w.merged_into is not null)
+            select merged_into from up))
+        order by customer_id for no key update
+        """,
+        {"ids": list(customer_ids)},
+    )
+    return {customer_id: (state, into, at) for customer_id, state, into, at in found}
+
+
+def _shape(rows: Mapping[UUID, Row]) -> tuple[dict[UUID, tuple[UUID, datetime | None]], set[UUID]]:
+    parents = {each: (into, at) for each, (_, into, at) in rows.items() if into is not None}
+    return parents, {each for each, (state, _, _) in rows.items() if state == "erased"}
 
 
 def _take_facts(session: Session, table: Table, events: Sequence[CustomerFacts]) -> None:
@@ -135,30 +295,5 @@ def _take_facts(session: Session, table: Table, events: Sequence[CustomerFacts])
             "languages": [event.language for event in rows],
             "zones": [event.time_zone for event in rows],
             "registered": [event.registered_at for event in rows],
-        },
-    )
-
-
-def _set_state(session: Session, table: Table, states: dict[UUID, tuple[str, UUID | None]]) -> None:
-    """An erased customer's row keeps its id and state only: the id that an outside system gave may name a person."""
-    if not states:
-        return
-    ids = sorted(states)
-    session.execute(
-        text(f"""
-            insert into {table.name} (customer_id, state, merged_into)
-            select * from unnest(cast(:ids as uuid[]), cast(:states as text[]), cast(:winners as uuid[]))
-            on conflict (customer_id) do update set
-                state = excluded.state, merged_into = excluded.merged_into,
-                natural_key = case excluded.state when 'erased' then '-' else {table.name}.natural_key end,
-                country = case excluded.state when 'erased' then null else {table.name}.country end,
-                language = case excluded.state when 'erased' then null else {table.name}.language end,
-                time_zone = case excluded.state when 'erased' then null else {table.name}.time_zone end
-            where {table.name}.state <> 'erased'
-        """),
-        {
-            "ids": ids,
-            "states": [states[each][0] for each in ids],
-            "winners": [states[each][1] for each in ids],
         },
     )

@@ -23,12 +23,22 @@ class ContactPoint(BaseModel):
     language: str | None = None
     consent_id: UUID | None = None
     valid_until: datetime | None = None
+    preferences_url: str | None = None
+    unsubscribe_url: str | None = None
 
 
 class InvitationLink(BaseModel):
     """The link of a survey invitation: a credential."""
 
     invitation_id: UUID
+    url: str
+    language: str | None = None
+
+
+class ConfirmationLink(BaseModel):
+    """The link by which a customer confirms something to profile: a credential."""
+
+    confirmation_id: UUID
     url: str
     language: str | None = None
 
@@ -44,6 +54,7 @@ class CaseMessage(BaseModel):
 
 _CONTACT_POINTS = TypeAdapter(list[ContactPoint])
 _LINKS = TypeAdapter(list[InvitationLink])
+_CONFIRMATIONS = TypeAdapter(list[ConfirmationLink])
 _MESSAGES = TypeAdapter(list[CaseMessage])
 
 
@@ -70,6 +81,11 @@ class Neighbours:
         asked = {"invitation_ids": [str(each) for each in invitation_ids]}
         reply = self.feedback.post("/v1/invitation-links/lookup", asked)
         return {each.invitation_id: each for each in _LINKS.validate_python(reply["items"])}
+
+    def confirmation_links(self, confirmation_ids: Sequence[UUID]) -> dict[UUID, ConfirmationLink]:
+        asked = {"confirmation_ids": [str(each) for each in confirmation_ids]}
+        reply = self.profile.post("/v1/confirmation-links/lookup", asked)
+        return {each.confirmation_id: each for each in _CONFIRMATIONS.validate_python(reply["items"])}
 
     def case_messages(self, message_ids: Sequence[UUID]) -> dict[UUID, CaseMessage]:
         asked = {"message_ids": [str(each) for each in message_ids]}

@@ -1,5 +1,8 @@
 """What ``verify`` asks of this database: what must hold whatever happened, and the state by natural keys."""
 
+from services.campaigns.domain.merges import FACTS
+from shared.merges import everything_is_with_its_owner
+
 INVARIANTS = {
     "points_sum_zero": "select coalesce(sum(points), 0) = 0 from posting",
     "movements_balanced": """
@@ -21,6 +24,24 @@ INVARIANTS = {
             where coalesce(a.balance, 0) <> coalesce(p.points, 0)
         )
     """,
+    "own_points_equal_entries": """
+        select not exists (
+            select from points_account a full join (
+                select m.recorded_customer_id as customer_id, sum(p.points) as points
+                from movement m join posting p using (movement_id)
+                where p.account = 'customer' and m.kind <> 'transferred' group by m.recorded_customer_id
+            ) p using (customer_id)
+            where coalesce(a.own_points, 0) <> coalesce(p.points, 0)
+        )
+    """,
+    # What is handed over arrives: the transfer account is empty, and who was merged has nothing.
+    "points_are_with_their_owners": """
+        select coalesce((select sum(points) from posting where account = 'transfer'), 0) = 0
+            and not exists (
+                select from points_account a join customer c using (customer_id)
+                where c.merged_into is not null and a.balance <> 0)
+    """,
+    "facts_are_with_their_owners": everything_is_with_its_owner("customer", FACTS),
     "purchase_points_equal_entries": """
         select not exists (
             select from (select 'purchase:' || purchase_id as source, points from purchase where points <> 0) b
@@ -67,6 +88,6 @@ STATE = {
     """,
     "promotion_pauses": """
         select concat_ws('|', c.natural_key, p.satisfaction, p.paused)
-        from promotion_pause p join customer c using (customer_id)
+        from promotion_pause p join customer c on c.customer_id = p.recorded_customer_id
     """,
 }

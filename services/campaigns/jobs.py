@@ -21,7 +21,7 @@ from sqlalchemy import text
 from services.campaigns import mail
 from services.campaigns.clients import ContactPoint, Neighbours, neighbours
 from services.campaigns.domain import deliveries, offers
-from services.campaigns.domain.deliveries import CASE_REPLY, SURVEY_INVITATION
+from services.campaigns.domain.deliveries import CASE_REPLY, CONFIRMATIONS, SURVEY_INVITATION
 from services.campaigns.invariants import INVARIANTS
 from services.campaigns.rules import content
 from services.campaigns.settings import CampaignsSettings
@@ -135,6 +135,8 @@ def _values(
     subjects = list(dict.fromkeys(each.subject_id for each in due))
     if campaign_id == SURVEY_INVITATION:
         return {key: {"url": link.url} for key, link in asked.invitation_links(subjects).items()}
+    if campaign_id in CONFIRMATIONS.values():
+        return {key: {"url": link.url} for key, link in asked.confirmation_links(subjects).items()}
     if campaign_id == CASE_REPLY:
         return {
             key: {"text": message.text, "case_number": message.case_number}
@@ -159,7 +161,11 @@ def _letter(
     """The message, or nothing if it can never be sent, which is recorded."""
     settings = _settings(context)
     language = content.language_of(contact.language, settings.default_language)
-    values = values | {"name": content.polite_name(contact.name)}
+    values = values | {
+        "name": content.polite_name(contact.name),
+        "preferences_url": contact.preferences_url or "",
+        "unsubscribe_url": contact.unsubscribe_url or "",
+    }
     if "tier" in values:
         values["tier_name"] = content.tier_name(values["tier"], language)
     try:
@@ -170,7 +176,8 @@ def _letter(
             cast("str", contact.address),
             written,
             datetime.now(UTC),
-            unsubscribe=delivery.purpose != "service",
+            promotional=delivery.purpose != "service",
+            unsubscribe_url=contact.unsubscribe_url,
             readable=not settings.smtp_url,
         )
     except (content.CannotRender, mail.NotEver) as error:

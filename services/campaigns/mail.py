@@ -47,10 +47,12 @@ def compose(
     content: Content,
     written_at: datetime,
     *,
-    unsubscribe: bool,
+    promotional: bool,
+    unsubscribe_url: str | None = None,
     readable: bool = False,
 ) -> EmailMessage:
     """The message for one customer. Its Message-ID is the delivery's id, so that two copies would show as one.
+    ``promotional``: it can be unsubscribed from, by one click at ``unsubscribe_url`` (RFC 8058, https only) and by a reply.
     ``readable``: as it is instead of base64, for a file that people open.
 
     Raises NotEver for an address that no message can be addressed to.
@@ -64,8 +66,13 @@ def compose(
         message["To"] = formataddr(("", address))
         message["Subject"] = content.subject
         message["Auto-Submitted"] = "auto-generated"
-        if unsubscribe:
-            message["List-Unsubscribe"] = f"<mailto:{sender_address}?subject=unsubscribe>"
+        if promotional:
+            ways = [f"mailto:{sender_address}?subject=unsubscribe"]
+            if unsubscribe_url:
+                ways.insert(0, unsubscribe_url)
+                if unsubscribe_url.startswith("https://"):
+                    message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
+            message["List-Unsubscribe"] = ", ".join(f"<{way}>" for way in ways)
         message.set_content(content.body, cte="8bit" if readable else None)
     except (ValueError, IndexError) as error:
         raise NotEver("address_invalid") from error

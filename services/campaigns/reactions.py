@@ -1,13 +1,15 @@
 """What campaigns does when other services speak."""
 
 from collections.abc import Sequence
+from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from services.campaigns.domain import deliveries, earning, offers, pauses
-from services.campaigns.domain.deliveries import CASE_REPLY, SURVEY_INVITATION, Delivery
+from services.campaigns.domain import deliveries, earning, merges, offers, pauses, rating
+from services.campaigns.domain.deliveries import CASE_REPLY, CONFIRMATIONS, SURVEY_INVITATION, Delivery
 from services.campaigns.tables import customer
-from shared.customers import FOLLOWED, follows, lock_active
+from shared.customers import REGISTERED, follows, lock_owners, recorded_customer
+from shared.events.envelope import CustomerEvent
 from shared.events.feedback import (
     CaseOpened,
     CaseReopened,
@@ -16,7 +18,15 @@ from shared.events.feedback import (
     SatisfactionChanged,
     SurveyInvited,
 )
-from shared.events.profile import PurchaseCancelled, PurchaseRecorded, PurchaseReturned
+from shared.events.profile import (
+    ConfirmationRequested,
+    CustomerErased,
+    CustomersMerged,
+    CustomersUnmerged,
+    PurchaseCancelled,
+    PurchaseRecorded,
+    PurchaseReturned,
+)
 from shared.events.scoring import TierChanged
 from shared.messaging.consumer import Consumer
 
@@ -34,46 +44,52 @@ def cancel_points(session: Session, events: Sequence[PurchaseCancelled]) -> None
 
 
 def follow_tier(session: Session, events: Sequence[TierChanged]) -> None:
-    earning.follow_tiers(session, events)
+    rating.follow_tiers(session, events)
     offers.congratulate(session, events)
 
 
 def invite_to_survey(session: Session, events: Sequence[SurveyInvited]) -> None:
-    active = lock_active(session, customer, {event.customer_id for event in events})
-    deliveries.plan(
+    _plan(
         session,
-        [
-            Delivery(
-                SURVEY_INVITATION,
-                event.customer_id,
-                str(event.invitation_id),
-                event.channel,
-                "survey",
-                event.invitation_id,
-                event.id,
-            )
-            for event in events
-            if event.customer_id in active
-        ],
+        SURVEY_INVITATION,
+        "survey",
+        [(event, event.invitation_id, event.channel) for event in events],
     )
 
 
 def send_case_reply(session: Session, events: Sequence[CaseReplied]) -> None:
-    active = lock_active(session, customer, {event.customer_id for event in events})
+    _plan(session, CASE_REPLY, "service", [(event, event.message_id, event.channel) for event in events])
+
+
+def ask_to_confirm(session: Session, events: Sequence[ConfirmationRequested]) -> None:
+    """On the contract, not on consent: the message is what somebody asked for in the customer's name."""
+    for kind, campaign_id in CONFIRMATIONS.items():
+        told = [(event, event.confirmation_id, event.channel) for event in events if event.kind == kind]
+        if told:
+            _plan(session, campaign_id, "service", told)
+
+
+def _plan(
+    session: Session, campaign_id: str, purpose: str, told: Sequence[tuple[CustomerEvent, UUID, str]]
+) -> None:
+    """A message about each subject, on the channel that was asked for, to those who are still there."""
+    named = [(recorded, each) for each in told if (recorded := recorded_customer(each[0])) is not None]
+    owners = lock_owners(session, customer, {recorded for recorded, _ in named}).active
     deliveries.plan(
         session,
         [
             Delivery(
-                CASE_REPLY,
-                event.customer_id,
-                str(event.message_id),
-                event.channel,
-                "service",
-                event.message_id,
+                campaign_id,
+                owners[recorded],
+                recorded,
+                str(subject_id),
+                channel,
+                purpose,
+                subject_id,
                 event.id,
             )
-            for event in events
-            if event.customer_id in active
+            for recorded, (event, subject_id, channel) in named
+            if recorded in owners
         ],
     )
 
@@ -81,8 +97,11 @@ def send_case_reply(session: Session, events: Sequence[CaseReplied]) -> None:
 CONSUMERS = (
     Consumer(
         "campaigns",
-        {event: follows(customer) for event in FOLLOWED}
+        dict.fromkeys(REGISTERED, follows(customer))
         | {
+            CustomersMerged: merges.follow,
+            CustomersUnmerged: merges.follow,
+            CustomerErased: merges.erase,
             PurchaseRecorded: earn_points,
             PurchaseReturned: reverse_points,
             PurchaseCancelled: cancel_points,
@@ -93,6 +112,7 @@ CONSUMERS = (
             CaseResolved: pauses.resolve_cases,
             SurveyInvited: invite_to_survey,
             CaseReplied: send_case_reply,
+            ConfirmationRequested: ask_to_confirm,
         },
     ),
 )

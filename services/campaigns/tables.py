@@ -1,4 +1,7 @@
-"""The campaigns database on one page. Nothing in it says who a person is: messages are made when they are sent."""
+"""The campaigns database on one page. Nothing in it says who a person is: messages are made when they are sent.
+
+``customer_id`` is the owner now, the root of a tree of merged customers; ``recorded_customer_id`` never changes.
+"""
 
 from sqlalchemy import (
     BigInteger,
@@ -25,16 +28,19 @@ customer = Table("customer", metadata, *customer_columns())
 
 # --- the points ledger -------------------------------------------------------------------------------------------
 
-# One row per customer, locked by every change to the customer's points. Below zero by a reversal, never by spending.
+# One row per customer, locked by every change to the customer's points. Below zero by a reversal, or by an unmerge after
+# spending, never by spending. ``own_points`` is what was recorded under this customer, whoever has it now: the balance of an
+# owner is the sum of it over everybody merged into that owner, and of all others 0.
 # The programme's own accounts have no row: it would serialise every movement, so the checker sums their postings.
 points_account = Table(
     "points_account",
     metadata,
     Column("customer_id", Uuid, primary_key=True),
     Column("balance", BigInteger, nullable=False, server_default=text("0")),
+    Column("own_points", BigInteger, nullable=False, server_default=text("0")),
 )
 
-# Append-only: a mistake is corrected by a new movement. ``cause`` is the one thing that may book it, once, for ever;
+# Append-only and never moved to another customer: a merge is a movement, too. A mistake is corrected by a new movement. ``cause`` is the one thing that may book it, once, for ever;
 # ``source`` what the points are about (``purchase:{id}``). ``position`` orders a customer's movements.
 movement = Table(
     "movement",
@@ -43,7 +49,8 @@ movement = Table(
     Column("position", BigInteger, Identity(always=True), nullable=False),
     Column("cause", Text, nullable=False),
     Column("kind", Text, nullable=False),
-    Column("customer_id", Uuid, nullable=False),
+    Column("customer_id", Uuid, nullable=False),  # whose balance it changed
+    Column("recorded_customer_id", Uuid, nullable=False),
     Column("balance_after", BigInteger, nullable=False),
     Column("source", Text, nullable=False),
     Column("reason", Text, nullable=False),
@@ -51,7 +58,7 @@ movement = Table(
     Column("effective_at", Timestamptz, nullable=False),
     Column("booked_at", Timestamptz, nullable=False, server_default=func.now()),
     UniqueConstraint("cause"),
-    CheckConstraint("kind in ('earned', 'reversed', 'adjusted', 'spent')", name="kind"),
+    CheckConstraint("kind in ('earned', 'reversed', 'adjusted', 'spent', 'transferred')", name="kind"),
     Index("ix_movement_customer_id_position", "customer_id", "position"),
 )
 
@@ -63,7 +70,7 @@ posting = Table(
     Column("account", Text, primary_key=True),
     Column("customer_id", Uuid),
     Column("points", BigInteger, nullable=False),
-    CheckConstraint("account in ('customer', 'liability', 'adjustment')", name="account"),
+    CheckConstraint("account in ('customer', 'liability', 'adjustment', 'transfer')", name="account"),
     CheckConstraint("(account = 'customer') = (customer_id is not null)", name="customer"),
     CheckConstraint("points <> 0", name="points"),
 )
@@ -88,6 +95,23 @@ purchase = Table(
     Index("ix_purchase_customer_id_recorded_at", "customer_id", "recorded_at"),
 )
 
+# An unmerge that took points away from the winner: what went back to the loser, what the winner had spent since the merge,
+# which stays spent, and what that left.
+points_parted = Table(
+    "points_parted",
+    metadata,
+    Column("parted_id", Uuid, primary_key=True),
+    Column("customer_id", Uuid, nullable=False),
+    Column("loser_id", Uuid, nullable=False),
+    Column("merged_at", Timestamptz, nullable=False),
+    Column("unmerged_at", Timestamptz, nullable=False),
+    Column("returned_points", BigInteger, nullable=False),
+    Column("spent_points", BigInteger, nullable=False),
+    Column("balance_left", BigInteger, nullable=False),
+    Index("ix_points_parted_customer_id", "customer_id"),
+    Index("ix_points_parted_unmerged_at_parted_id", "unmerged_at", "parted_id"),
+)
+
 # A return that names no purchase; ``points`` is what it took.
 unmatched_return = Table(
     "unmatched_return",
@@ -102,7 +126,7 @@ unmatched_return = Table(
     Index("ix_unmatched_return_customer_id", "customer_id"),
 )
 
-# The tier history: in force from effective_at on, of two at one moment the one that was announced later.
+# The tier history of each customer, never moved: while merged the owner's rates what is recorded. In force from effective_at on, of two at one moment the one that was announced later.
 tier_change = Table(
     "tier_change",
     metadata,
@@ -136,6 +160,7 @@ redemption = Table(
     metadata,
     Column("redemption_id", Uuid, primary_key=True),
     Column("customer_id", Uuid, nullable=False),
+    Column("recorded_customer_id", Uuid, nullable=False),
     Column("reward_id", Uuid, ForeignKey("reward.reward_id"), nullable=False),
     Column("points", BigInteger, nullable=False),
     Column("redeemed_at", Timestamptz, nullable=False, server_default=func.now()),
@@ -154,6 +179,7 @@ offer = Table(
     Column("offer_id", Uuid, primary_key=True),
     Column("campaign_id", Text, nullable=False),
     Column("customer_id", Uuid, nullable=False),
+    Column("recorded_customer_id", Uuid, nullable=False),
     Column("entry", Text, nullable=False),
     Column("kind", Text, nullable=False),
     Column("percent", Integer, nullable=False),
@@ -174,6 +200,7 @@ delivery = Table(
     Column("delivery_id", Uuid, primary_key=True),
     Column("campaign_id", Text, nullable=False),
     Column("customer_id", Uuid, nullable=False),
+    Column("recorded_customer_id", Uuid, nullable=False),
     Column("entry", Text, nullable=False),
     Column("channel", Text, nullable=False),
     Column("purpose", Text, nullable=False),
@@ -200,14 +227,16 @@ delivery = Table(
     ),
 )
 
-# A detractor hears no promotion until the case is resolved.
+# A detractor hears no promotion until the case is resolved. One row for each that said so: an owner is paused if any is.
 promotion_pause = Table(
     "promotion_pause",
     metadata,
-    Column("customer_id", Uuid, primary_key=True),
+    Column("recorded_customer_id", Uuid, primary_key=True),
+    Column("customer_id", Uuid, nullable=False),
     Column("satisfaction", Text, nullable=False),
     Column("paused", Boolean, nullable=False),
     Column("changed_at", Timestamptz, nullable=False),
+    Index("ix_promotion_pause_customer_id", "customer_id"),
 )
 
 open_case = Table(
@@ -215,6 +244,7 @@ open_case = Table(
     metadata,
     Column("case_id", Uuid, primary_key=True),
     Column("customer_id", Uuid, nullable=False),
+    Column("recorded_customer_id", Uuid, nullable=False),
     Index("ix_open_case_customer_id", "customer_id"),
 )
 

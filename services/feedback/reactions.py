@@ -1,16 +1,19 @@
 """What feedback does when other services speak."""
 
-from services.feedback.domain import customers, invitations
+from services.feedback.domain import customers, invitations, merges
 from services.feedback.tables import customer
-from shared.customers import FOLLOWED, follows
-from shared.events.profile import PurchaseRecorded
+from shared.customers import REGISTERED, follows
+from shared.events.profile import CustomerErased, CustomersMerged, CustomersUnmerged, PurchaseRecorded
 from shared.events.scoring import TierChanged
 from shared.messaging.consumer import Consumer
 
 CONSUMER = Consumer(
     "feedback",
     {
-        **dict.fromkeys(FOLLOWED, follows(customer)),
+        **dict.fromkeys(REGISTERED, follows(customer)),
+        CustomersMerged: merges.follow,
+        CustomersUnmerged: merges.follow,
+        CustomerErased: merges.erase,
         PurchaseRecorded: invitations.after_purchases,
         TierChanged: customers.change_tiers,
     },

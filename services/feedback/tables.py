@@ -30,6 +30,7 @@ metadata = new_metadata()
 
 customer = Table("customer", metadata, *customer_columns())
 
+# The last tier that was announced for each; while merged the owner's counts.
 customer_tier = Table(
     "customer_tier",
     metadata,
@@ -98,10 +99,12 @@ answer = Table(
     Index("ix_answer_customer_id", "customer_id", "answered_at", "answer_id"),
 )
 
+# What each said last itself; of those of one owner the latest change counts.
 satisfaction = Table(
     "satisfaction",
     metadata,
-    Column("customer_id", Uuid, primary_key=True),
+    Column("recorded_customer_id", Uuid, primary_key=True),
+    Column("customer_id", Uuid, nullable=False),
     Column("measure", Text, nullable=False),
     Column("satisfaction", Text, nullable=False),
     Column("score", SmallInteger),
@@ -109,6 +112,7 @@ satisfaction = Table(
     # Since when the customer is in this group; answers that confirm it leave it.
     Column("since", Timestamptz, nullable=False),
     CheckConstraint("satisfaction in ('promoter', 'passive', 'detractor', 'unknown')", name="satisfaction"),
+    Index("ix_satisfaction_customer_id", "customer_id"),
 )
 
 response_promise = Table(

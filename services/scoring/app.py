@@ -11,16 +11,21 @@ from sqlalchemy.engine import make_url
 from services.scoring import jobs, reactions
 from services.scoring.api import calibrations, reports, scores
 from services.scoring.domain.facts import METRICS_FROM_FACTS
+from services.scoring.domain.merges import FACTS
 from services.scoring.tables import metadata
 from shared import migrate, verification
 from shared.database import open_engine, open_sessions
+from shared.merges import everything_is_with_its_owner
 from shared.messaging import outbox
 from shared.messaging.bus import Bus, open_bus
 from shared.messaging.consumer import Applied, apply
+from shared.sealing import Keyring
 from shared.service import Service
 from shared.settings import Settings
 
 _WHOSE = "join customer c using (customer_id)"
+# Tiers are a path, not a sum: of those who ever took part in a merge, whose parts are heard of in any order, they stay out.
+_NEVER_MERGED = f"{_WHOSE} where not c.merged_ever"
 
 # As-of dates, effective times and ids stay out: they differ between two deployments that were told the same.
 STATE = {
@@ -38,12 +43,15 @@ STATE = {
         "select concat(c.natural_key, '|', s.r, '|', s.f, '|', s.m, '|', s.segment, '|', s.numerator, '|', s.score_worse,"
         f" '|', s.value_class) as row from score s {_WHOSE}"
     ),
-    "tiers": f"select concat(c.natural_key, '|', t.tier, '|', t.downgrade_due_at is not null) as row from tier t {_WHOSE}",
+    "tiers": f"select concat(c.natural_key, '|', t.tier, '|', t.downgrade_due_at is not null) as row from tier t {_NEVER_MERGED}",
     "tier_changes": (
         "select concat(c.natural_key, '|', t.previous_tier, '|', t.tier, '|', t.reason, '|', t.initial) as row"
-        f" from tier_change t {_WHOSE}"
+        f" from tier_change t {_NEVER_MERGED}"
     ),
-    "satisfaction": f"select concat(c.natural_key, '|', s.satisfaction, '|', s.measure) as row from satisfaction s {_WHOSE}",
+    "satisfaction": (
+        "select concat(c.natural_key, '|', s.satisfaction, '|', s.measure) as row"
+        " from satisfaction s join customer c on c.customer_id = s.recorded_customer_id"
+    ),
 }
 
 INVARIANTS = {
@@ -70,7 +78,16 @@ INVARIANTS = {
         select count(*) = 0 from tier t full join (
                 select distinct on (customer_id) customer_id, tier from tier_change
                 order by customer_id, tier_change_id desc) last using (customer_id)
-            where t.tier is distinct from last.tier""",
+            join customer c using (customer_id)
+            where c.merged_into is null and t.tier is distinct from last.tier""",
+    # The tiers of those who are merged rest, and nobody rests who stands alone.
+    "merged_tiers_rest": """
+        select not exists (
+                select from tier join customer c using (customer_id) where c.merged_into is not null)
+            and not exists (
+                select from tier_resting join customer c using (customer_id) where c.merged_into is null
+                    and not exists (select from customer loser where loser.merged_into = c.customer_id))""",
+    "facts_are_with_their_owners": everything_is_with_its_owner("customer", FACTS),
     "tiers_only_after_a_calibration": (
         "select not exists (select from tier) or exists (select from calibration where effective_at is not null)"
     ),
@@ -102,7 +119,7 @@ def _rebuild_into(url: str, settings: Settings, bus: Bus) -> tuple[Applied, str]
     migrate.upgrade(url, migrate.chains(SERVICE.name, SERVICE.migrations))
     engine = open_engine(url, pool_size=2, statement_timeout="0", name="scoring rebuild")
     try:
-        sessions = open_sessions(engine, settings=settings)
+        sessions = open_sessions(engine, settings=settings, keyring=Keyring(settings.sealing_keys))
         outbox.install(sessions)
         total = Applied()
         for records in bus.read_from_start(reactions.CONSUMER.topics):

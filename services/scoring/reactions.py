@@ -1,7 +1,8 @@
 """What scoring does when other services speak.
 
 Every reaction to a fact enters the gate, locks its customers, and only then reads the calibration in force (see
-domain/calibrations.py). What comes late for an erased customer or the loser of a merge is left alone.
+domain/calibrations.py). Whose a fact is is asked of the tree of merged customers, not of the event. What comes late for
+an erased customer is left alone.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,50 +11,57 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from services.scoring.domain import calibrations, facts, satisfaction, scores
+from services.scoring.domain import calibrations, facts, merges, satisfaction, scores
 from services.scoring.domain.calibrations import Calibration
 from services.scoring.domain.scores import Cause
 from services.scoring.tables import customer
-from shared.customers import FOLLOWED, follows, lock_active
+from shared.customers import REGISTERED, Owners, follows, lock_owners, recorded_customer
 from shared.events.feedback import SatisfactionChanged
-from shared.events.profile import PurchaseCancelled, PurchaseFact, PurchaseRecorded, PurchaseReturned
+from shared.events.profile import (
+    CustomerErased,
+    CustomersMerged,
+    CustomersUnmerged,
+    PurchaseCancelled,
+    PurchaseFact,
+    PurchaseRecorded,
+    PurchaseReturned,
+)
 from shared.messaging.consumer import Consumer
 
 Fact = TypeVar("Fact", bound=PurchaseFact)
+Told = list[tuple[Fact, UUID, UUID]]  # with the owner, and under whom it was recorded
 
 
 def record_purchases(session: Session, events: Sequence[PurchaseRecorded]) -> None:
-    calibration, active = _open(session, events)
-    currency = next((event.currency for event, _ in active if event.exchange_rate is None), None)
+    calibration, told, owners = _open(session, events)
+    currency = next((event.currency for event, _, _ in told if event.exchange_rate is None), None)
     if currency is not None:
         facts.note_currency(session, currency)
-    if active:
-        scores.record_purchases(
-            session,
-            calibration,
-            [
-                facts.Purchase(
-                    event.purchase_id,
-                    owner,
-                    event.recorded_customer_id or owner,
-                    event.occurred_at,
-                    event.accounting_total_minor,
-                )
-                for event, owner in active
-            ],
-            lambda i: _because_of(active[i][0], "purchase"),
-        )
+    scored, counted = _apart(told, owners)
+    for part, boundaries in ((scored, calibration), (counted, None)):
+        if part:
+            scores.record_purchases(
+                session,
+                boundaries,
+                [
+                    facts.Purchase(
+                        event.purchase_id, owner, recorded, event.occurred_at, event.accounting_total_minor
+                    )
+                    for event, owner, recorded in part
+                ],
+                lambda i, part=part: _because_of(part[i][0], "purchase"),  # type: ignore[misc]
+            )
 
 
 def record_returns(session: Session, events: Sequence[PurchaseReturned]) -> None:
     _take_back(
         session,
         events,
-        lambda event, owner: facts.Return(
+        lambda event, owner, recorded: facts.Return(
             event.return_id,
             event.purchase_id,
             owner,
-            event.recorded_customer_id or owner,
+            recorded,
             event.occurred_at,
             event.accounting_amount_minor,
         ),
@@ -64,11 +72,11 @@ def cancel_purchases(session: Session, events: Sequence[PurchaseCancelled]) -> N
     _take_back(
         session,
         events,
-        lambda event, owner: facts.Return(
+        lambda event, owner, recorded: facts.Return(
             event.purchase_id,
             event.purchase_id,
             owner,
-            event.recorded_customer_id or owner,
+            recorded,
             event.occurred_at,
             event.accounting_amount_minor,
             cancellation=True,
@@ -77,32 +85,50 @@ def cancel_purchases(session: Session, events: Sequence[PurchaseCancelled]) -> N
 
 
 def keep_satisfaction(session: Session, events: Sequence[SatisfactionChanged]) -> None:
-    active = lock_active(session, customer, {event.customer_id for event in events})
+    told = [(event, event.recorded_customer_id or event.customer_id) for event in events]
+    owners = lock_owners(session, customer, {recorded for _, recorded in told}).active
     # Events of one key are in order: the last one holds.
-    latest = {event.customer_id: event for event in events if event.customer_id in active}
+    latest = {recorded: event for event, recorded in told if recorded in owners}
     satisfaction.keep(
-        session, [(id_, each.to, each.measure, each.effective_at) for id_, each in sorted(latest.items())]
+        session,
+        [
+            (recorded, owners[recorded], each.to, each.measure, each.effective_at)
+            for recorded, each in sorted(latest.items(), key=lambda item: item[0])
+        ],
     )
 
 
-def _open(session: Session, events: Sequence[Fact]) -> tuple[Calibration | None, list[tuple[Fact, UUID]]]:
-    """The calibration in force and the events of active customers with their owner; anonymous ones concern nobody."""
-    owned = [(event, event.customer_id) for event in events if event.customer_id is not None]
+def _open(session: Session, events: Sequence[Fact]) -> tuple[Calibration | None, Told[Fact], Owners]:
+    """The calibration in force and the events that count, with whose they are; anonymous ones concern nobody."""
+    recorded = [(event, under) for event in events if (under := recorded_customer(event)) is not None]
     calibrations.enter(session)
-    active = lock_active(session, customer, {owner for _, owner in owned})
+    owners = lock_owners(session, customer, {under for _, under in recorded})
     calibration = calibrations.current(session)
-    if calibration is not None and active:
-        scores.catch_up(session, calibration, sorted(active))
-    return calibration, [(event, owner) for event, owner in owned if owner in active]
+    if calibration is not None and owners.active:
+        scores.catch_up(session, calibration, sorted(set(owners.active.values())))
+    told = [
+        (event, owner, under) for event, under in recorded if (owner := owners.counted(under)) is not None
+    ]
+    return calibration, told, owners
 
 
-def _take_back(session: Session, events: Sequence[Fact], fact: Callable[[Fact, UUID], facts.Return]) -> None:
-    calibration, active = _open(session, events)
-    if not active:
+def _apart(told: Told[Fact], owners: Owners) -> tuple[Told[Fact], Told[Fact]]:
+    """The facts that move a score, and those of the erased, which only count."""
+    if not owners.anonymous:
+        return told, []
+    scored = [each for each in told if each[2] in owners.active]
+    return scored, [each for each in told if each[2] not in owners.active]
+
+
+def _take_back(
+    session: Session, events: Sequence[Fact], fact: Callable[[Fact, UUID, UUID], facts.Return]
+) -> None:
+    calibration, told, owners = _open(session, events)
+    if not told:
         return
-    facts.record_returns(session, [fact(event, owner) for event, owner in active])
+    facts.record_returns(session, [fact(*each) for each in told])
     if calibration is not None:
-        last = {owner: event for event, owner in active}
+        last = {owner: event for event, owner, _ in _apart(told, owners)[0]}
         scores.score_customers(
             session, calibration, sorted(last), lambda customer_id: _because_of(last[customer_id], "return")
         )
@@ -113,7 +139,10 @@ def _because_of(event: PurchaseFact, reason: str) -> Cause:
 
 
 REACTIONS: dict[type[Any], Callable[[Session, Sequence[Any]], None]] = {
-    **{event: follows(customer) for event in FOLLOWED},
+    **dict.fromkeys(REGISTERED, follows(customer)),
+    CustomersMerged: merges.follow,
+    CustomersUnmerged: merges.follow,
+    CustomerErased: merges.erase,
     PurchaseRecorded: record_purchases,
     PurchaseReturned: record_returns,
     PurchaseCancelled: cancel_purchases,

@@ -1,6 +1,7 @@
 """The scoring database on one page.
 
 Facts (purchase, purchase_return) → metrics, kept current with every event → score and tier, once there is a calibration.
+Facts belong to the root of the tree of merged customers (``customer_id``) and know for ever under whom they were recorded.
 """
 
 from sqlalchemy import (
@@ -159,7 +160,19 @@ tier = Table(
     Column("downgrade_due_at", Timestamptz),
 )
 
-# Append-only.
+# What a customer's tier was when it began to take part in a merge: it rests, and is in force again when the customer stands
+# alone. The tier of the merged customer is the root's row in `tier`.
+tier_resting = Table(
+    "tier_resting",
+    metadata,
+    Column("customer_id", Uuid, primary_key=True),
+    Column("tier", Text, nullable=False),
+    Column("since", Timestamptz, nullable=False),
+    Column("policy_version", Integer, nullable=False),
+    Column("downgrade_due_at", Timestamptz),
+)
+
+# Append-only: what was announced, under the customer whose tier it was then.
 tier_change = Table(
     "tier_change",
     metadata,
@@ -176,11 +189,14 @@ tier_change = Table(
     Index(None, "customer_id", "tier_change_id"),
 )
 
+# What was last said under each key; of those of one owner the latest counts.
 satisfaction = Table(
     "satisfaction",
     metadata,
-    Column("customer_id", Uuid, primary_key=True),
+    Column("recorded_customer_id", Uuid, primary_key=True),
+    Column("customer_id", Uuid, nullable=False),
     Column("satisfaction", Text, nullable=False),
     Column("measure", Text, nullable=False),
     Column("effective_at", Timestamptz, nullable=False),
+    Index(None, "customer_id"),
 )

@@ -1,9 +1,16 @@
 """What the campaigns service announces."""
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 from uuid import UUID
 
-from shared.events.envelope import CustomerEvent, ErasureCompleted, Event, Reason, Timestamp
+from shared.events.envelope import (
+    CustomerEvent,
+    ErasureCompleted,
+    Event,
+    Reason,
+    Timestamp,
+    open_enumeration,
+)
 from shared.events.profile import Channel
 
 CUSTOMER_TOPIC = "regulars.campaigns.customer.v1"
@@ -52,6 +59,15 @@ class PointsReversed(PointsMoved):
     """Points earned were taken back because what earned them came back; the balance may fall below zero."""
 
     type: ClassVar[str] = "regulars.campaigns.points_reversed.v1"
+
+
+class PointsTransferred(PointsMoved):
+    """A merge, or its end, handed points over between two customers: this one got them (``in``) or gave them
+    (``out``). After an unmerge the balance may be below zero: what was spent while merged stays with who spent it."""
+
+    type: ClassVar[str] = "regulars.campaigns.points_transferred.v1"
+
+    direction: Annotated[str, open_enumeration("in", "out")]
 
 
 class OfferIssued(CustomerEvent):
@@ -118,6 +134,7 @@ EVENTS: tuple[type[Event], ...] = (
     PointsSpent,
     PointsExpired,
     PointsReversed,
+    PointsTransferred,
     OfferIssued,
     RewardRedeemed,
     MessageSent,

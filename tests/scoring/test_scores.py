@@ -72,7 +72,7 @@ def test_what_comes_late_for_an_erased_customer_is_left_alone(world: World) -> N
     world.happens(world.purchase("ann", "P2", 100), world.registered("ann"))
     assert world.state(["metrics"]) == before
     reply = world.scoring.client.get(f"/v1/customers/{world.customer('ann')}/score")
-    assert (reply.status_code, reply.json()["code"]) == (404, "customer_not_found")
+    assert (reply.status_code, reply.json()["code"]) == (410, "customer_erased")
 
 
 def test_satisfaction_is_shown_beside_the_score(world: World) -> None:

@@ -34,6 +34,6 @@ class MessageOut(BaseModel):
 @router.get("/messages", scopes=["messages:read"], owner="customer_id", response_model=PageOf[MessageOut])
 def list_messages(customer_id: UUID, session: Transaction, page: Page) -> Any:
     """A customer's messages, sent or not and why not, the latest first."""
-    customers.known(session, customer_id)
-    rows = deliveries.of_customer(session, customer_id, page.after(("created_at", "id")), page.limit + 1)
+    owner = customers.known(session, customer_id)
+    rows = deliveries.of_customer(session, owner, page.after(("created_at", "id")), page.limit + 1)
     return page_of(MessageOut, rows, page, key=lambda row: (row.created_at, row.id))

@@ -30,6 +30,6 @@ class OfferOut(BaseModel):
 @router.get("/offers", scopes=["offers:read"], owner="customer_id", response_model=PageOf[OfferOut])
 def list_offers(customer_id: UUID, session: Transaction, page: Page) -> Any:
     """A customer's offers, the latest first."""
-    customers.known(session, customer_id)
-    rows = offers.of_customer(session, customer_id, page.after(("issued_at", "id")), page.limit + 1)
+    owner = customers.known(session, customer_id)
+    rows = offers.of_customer(session, owner, page.after(("issued_at", "id")), page.limit + 1)
     return page_of(OfferOut, rows, page, key=lambda row: (row.issued_at, row.id))

@@ -39,7 +39,8 @@ class EntryOut(BaseModel):
 
     id: UUID
     kind: str = Field(
-        description="earned, reversed, adjusted (a tier heard of late) or spent", examples=["earned"]
+        description="earned, reversed, adjusted (a tier heard of late), spent or transferred (a merge, an unmerge)",
+        examples=["earned"],
     )
     points: int = Field(examples=[250])
     balance: int = Field(description="the balance after it", examples=[1250])
@@ -61,16 +62,16 @@ class RedemptionIn(BaseModel):
 @router.get("/points", scopes=["points:read"], owner="customer_id")
 def get_points(customer_id: UUID, session: Transaction) -> PointsOut:
     """A customer's points."""
-    customers.known(session, customer_id)
-    return PointsOut(customer_id=customer_id, balance=points.balance(session, customer_id), pending=0)
+    owner = customers.known(session, customer_id)
+    return PointsOut(customer_id=owner, balance=points.balance(session, owner), pending=0)
 
 
 @router.get("/points/entries", scopes=["points:read"], owner="customer_id", response_model=PageOf[EntryOut])
 def list_points_entries(customer_id: UUID, session: Transaction, page: Page) -> Any:
     """How a customer's points came about, the latest entry first."""
-    customers.known(session, customer_id)
+    owner = customers.known(session, customer_id)
     after = page.after(("position",))
-    rows = points.entries(session, customer_id, after[0] if after else None, page.limit + 1)
+    rows = points.entries(session, owner, after[0] if after else None, page.limit + 1)
     return page_of(EntryOut, rows, page, key=lambda row: (row.position,))
 
 
@@ -90,7 +91,7 @@ def create_redemption(
 @router.get("/redemptions", scopes=["points:read"], owner="customer_id", response_model=PageOf[RedemptionOut])
 def list_redemptions(customer_id: UUID, session: Transaction, page: Page) -> Any:
     """What a customer spent points on, the latest first."""
-    customers.known(session, customer_id)
+    owner = customers.known(session, customer_id)
     after = page.after(("redeemed_at", "id"))
-    rows = rewards.redemptions_of(session, customer_id, after, page.limit + 1)
+    rows = rewards.redemptions_of(session, owner, after, page.limit + 1)
     return page_of(RedemptionOut, rows, page, key=lambda row: (row.redeemed_at, row.id))

@@ -1,9 +1,14 @@
 """/reports"""
 
-from pydantic import BaseModel, Field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
 
-from services.campaigns.domain import reports
+from pydantic import BaseModel, ConfigDict, Field
+
+from services.campaigns.domain import merges, reports
 from shared.http.dependencies import Transaction
+from shared.http.paging import Page, PageOf, page_of
 from shared.http.routing import Router
 
 router = Router(prefix="/v1/reports", tags=["reports"])
@@ -30,6 +35,29 @@ class PointsReport(BaseModel):
     reversed: int
     adjusted: int
     spent: int
+
+
+class PartedPoints(BaseModel):
+    """An unmerge gave the loser back what was earned under it. What the winner spent while merged stays spent:
+    `balance_left` below zero is what that leaves owing, to be earned before anything can be spent again."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: UUID
+    customer_id: UUID = Field(description="the winner of the merge that was undone")
+    loser_id: UUID
+    merged_at: datetime
+    unmerged_at: datetime
+    returned_points: int = Field(description="what went back to the loser")
+    spent_points: int = Field(description="what the winner spent while merged")
+    balance_left: int = Field(description="the winner's balance afterwards")
+
+
+@router.get("/parted-points", scopes=["reports:read"], response_model=PageOf[PartedPoints])
+def list_parted_points(session: Transaction, page: Page) -> Any:
+    """Merges undone, with what was spent while merged and stays with the winner; the latest first."""
+    rows = merges.parted(session, page.after(("unmerged_at", "id")), page.limit + 1)
+    return page_of(PartedPoints, rows, page, key=lambda row: (row.unmerged_at, row.id))
 
 
 @router.get("/held-back", scopes=["reports:read"])

@@ -17,12 +17,15 @@ from sqlalchemy import case, select, text, tuple_
 from sqlalchemy.orm import Session
 
 from services.campaigns.tables import delivery
+from shared.customers import whose
 from shared.events.campaigns import MessageSent, MessageSkipped
 from shared.ids import uuid7
 from shared.messaging.outbox import announce
 
 SURVEY_INVITATION = "survey_invitation"
 CASE_REPLY = "case_reply"
+# By the kind of what profile asks a customer to confirm.
+CONFIRMATIONS = {kind: f"confirmation_{kind}" for kind in ("opt_in", "sign_up", "refresh")}
 
 # Long enough for a worker to ask two services and to get to its last message; each message renews it when its turn
 # comes, and one conversation with a mail server is at most four timeouts of ten seconds.
@@ -33,11 +36,12 @@ LONGEST_RETRY = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A message to be sent. ``entry`` is what the customer gets it for – once per campaign, customer and entry –,
+    """A message to be sent to a customer, recorded under the same or one merged into it. ``entry`` is what the customer gets it for – once per campaign, customer and entry –,
     ``subject_id`` what it is about (offer, invitation, case message), ``cause_id`` the event that started it."""
 
     campaign_id: str
     customer_id: UUID
+    recorded_customer_id: UUID
     entry: str
     channel: str
     purpose: str
@@ -55,6 +59,7 @@ def plan(session: Session, deliveries: Sequence[Delivery]) -> None:
             "ids": [uuid7() for _ in deliveries],
             "campaigns": [each.campaign_id for each in deliveries],
             "customers": [each.customer_id for each in deliveries],
+            "recorded": [each.recorded_customer_id for each in deliveries],
             "entries": [each.entry for each in deliveries],
             "channels": [each.channel for each in deliveries],
             "purposes": [each.purpose for each in deliveries],
@@ -107,7 +112,7 @@ def record_sent(session: Session, lease: UUID, delivery_id: UUID) -> None:
     ).one_or_none()
     if row is not None:
         sent = MessageSent(
-            customer_id=row.customer_id,
+            **whose(row.customer_id, row.recorded_customer_id),
             message_id=row.delivery_id,
             campaign_id=row.campaign_id,
             channel=row.channel,
@@ -129,15 +134,14 @@ def skip(session: Session, lease: UUID, reasons: Mapping[UUID, str]) -> None:
         }
         row = session.execute(_SETTLE, values).one_or_none()
         if row is not None:
-            skipped = MessageSkipped(
-                customer_id=row.customer_id,
-                message_id=row.delivery_id,
-                campaign_id=row.campaign_id,
-                channel=row.channel,
-                reason=reason,
-                effective_at=row.settled_at,
-            )
-            announce(session, skipped.caused_by(row.cause_id))
+            _announce_skipped(session, row)
+
+
+def cancel(session: Session, recorded: Sequence[UUID], owners: Sequence[UUID]) -> None:
+    """Nothing that still waits goes to these erased customers; ``owners`` are those into whom they were merged."""
+    ids = {"recorded": list(recorded), "owners": sorted({*recorded, *owners})}
+    for row in session.execute(_CANCEL, ids).all():
+        _announce_skipped(session, row)
 
 
 def fail(session: Session, lease: UUID, delivery_id: UUID, reason: str) -> None:
@@ -202,6 +206,18 @@ def of_customer(
     ).all()
 
 
+def _announce_skipped(session: Session, row: Any) -> None:
+    skipped = MessageSkipped(
+        **whose(row.customer_id, row.recorded_customer_id),
+        message_id=row.delivery_id,
+        campaign_id=row.campaign_id,
+        channel=row.channel,
+        reason=row.reason,
+        effective_at=row.settled_at,
+    )
+    announce(session, skipped.caused_by(row.cause_id))
+
+
 def _settle(session: Session, lease: UUID, delivery_id: UUID, state: str, reason: str) -> None:
     values = {
         "lease": lease,
@@ -215,10 +231,10 @@ def _settle(session: Session, lease: UUID, delivery_id: UUID, state: str, reason
 
 _PLAN = text("""
     insert into delivery
-        (delivery_id, campaign_id, customer_id, entry, channel, purpose, subject_id, cause_id)
+        (delivery_id, campaign_id, customer_id, recorded_customer_id, entry, channel, purpose, subject_id, cause_id)
     select * from unnest(
-        cast(:ids as uuid[]), cast(:campaigns as text[]), cast(:customers as uuid[]), cast(:entries as text[]),
-        cast(:channels as text[]), cast(:purposes as text[]), cast(:subjects as uuid[]), cast(:causes as uuid[]))
+        cast(:ids as uuid[]), cast(:campaigns as text[]), cast(:customers as uuid[]), cast(:recorded as uuid[]),
+        cast(:entries as text[]), cast(:channels as text[]), cast(:purposes as text[]), cast(:subjects as uuid[]), cast(:causes as uuid[]))
     on conflict (campaign_id, customer_id, entry) do nothing
 """)
 
@@ -242,11 +258,11 @@ _REFUSALS = text("""
         when c.state = 'erased' then 'erased'
         when d.created_at < clock_timestamp() - cast(:valid as interval) then 'expired'
         when d.channel <> 'email' then 'channel_unavailable'
-        when d.purpose = 'marketing' and p.paused then 'paused'
+        when d.purpose = 'marketing' and exists (
+            select from promotion_pause p where p.customer_id = d.customer_id and p.paused) then 'paused'
     end as reason
     from delivery d
     left join customer c on c.customer_id = d.customer_id
-    left join promotion_pause p on p.customer_id = d.customer_id
     where d.lease = :lease and d.state = 'claimed'
 """)
 
@@ -261,7 +277,16 @@ _BEGIN = text("""
 _SETTLE = text("""
     update delivery set state = :state, reason = :reason, leased_until = null, settled_at = clock_timestamp()
     where delivery_id = :id and lease = :lease and state = any(cast(:from as text[]))
-    returning delivery_id, campaign_id, customer_id, channel, consent_id, cause_id, settled_at
+    returning delivery_id, campaign_id, customer_id, recorded_customer_id, channel, reason, consent_id, cause_id,
+        settled_at
+""")
+
+_CANCEL = text("""
+    update delivery set state = 'skipped', reason = 'erased', lease = null, leased_until = null,
+        settled_at = clock_timestamp()
+    where customer_id = any(cast(:owners as uuid[])) and state in ('pending', 'claimed')
+        and (recorded_customer_id = any(cast(:recorded as uuid[])) or customer_id = any(cast(:recorded as uuid[])))
+    returning delivery_id, campaign_id, customer_id, recorded_customer_id, channel, reason, cause_id, settled_at
 """)
 
 _POSTPONE = text("""

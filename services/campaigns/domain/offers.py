@@ -14,7 +14,7 @@ from services.campaigns.domain.deliveries import Delivery
 from services.campaigns.rules import earning
 from services.campaigns.settings import CampaignsSettings
 from services.campaigns.tables import customer, offer
-from shared.customers import lock_active
+from shared.customers import lock_owners, whose
 from shared.events.campaigns import OfferIssued
 from shared.events.scoring import TierChanged
 from shared.ids import uuid7
@@ -39,8 +39,8 @@ def congratulate(session: Session, events: Sequence[TierChanged]) -> None:
         if event.tier in settings.tier_offers
         and earning.is_upgrade(event.previous_tier, event.tier, settings.multipliers)
     ]
-    active = lock_active(session, customer, {event.customer_id for event in risen})
-    risen = [event for event in risen if event.customer_id in active]
+    owners = lock_owners(session, customer, {event.customer_id for event in risen}).active
+    risen = [event for event in risen if event.customer_id in owners]
     reports.hold_back(session, TIER_UPGRADE, "initial", sum(event.initial for event in risen))
     reports.hold_back(
         session, TIER_UPGRADE, "historical", sum(event.historical and not event.initial for event in risen)
@@ -57,7 +57,8 @@ def congratulate(session: Session, events: Sequence[TierChanged]) -> None:
             {
                 "offers": ids,
                 "campaign": TIER_UPGRADE,
-                "customers": [event.customer_id for event in fresh],
+                "customers": [owners[event.customer_id] for event in fresh],
+                "recorded": [event.customer_id for event in fresh],
                 "entries": [str(event.id) for event in fresh],
                 "kind": PERCENTAGE,
                 "percents": [settings.tier_offers[event.tier] for event in fresh],
@@ -72,7 +73,7 @@ def congratulate(session: Session, events: Sequence[TierChanged]) -> None:
         session,
         *(
             OfferIssued(
-                customer_id=event.customer_id,
+                **whose(owners[event.customer_id], event.customer_id),
                 offer_id=offer_id,
                 campaign_id=TIER_UPGRADE,
                 kind=PERCENTAGE,
@@ -85,7 +86,16 @@ def congratulate(session: Session, events: Sequence[TierChanged]) -> None:
     deliveries.plan(
         session,
         [
-            Delivery(TIER_UPGRADE, event.customer_id, str(event.id), "email", "marketing", offer_id, event.id)
+            Delivery(
+                TIER_UPGRADE,
+                owners[event.customer_id],
+                event.customer_id,
+                str(event.id),
+                "email",
+                "marketing",
+                offer_id,
+                event.id,
+            )
             for offer_id, event, _ in new
         ],
     )
@@ -122,12 +132,13 @@ def _code() -> str:
 
 
 _ISSUE = text("""
-    insert into offer (offer_id, campaign_id, customer_id, entry, kind, percent, tier, code, expires_at)
-    select offer_id, :campaign, customer_id, entry, :kind, percent, tier, code, expires_at
+    insert into offer
+        (offer_id, campaign_id, customer_id, recorded_customer_id, entry, kind, percent, tier, code, expires_at)
+    select offer_id, :campaign, customer_id, recorded_customer_id, entry, :kind, percent, tier, code, expires_at
     from unnest(
-        cast(:offers as uuid[]), cast(:customers as uuid[]), cast(:entries as text[]), cast(:percents as integer[]),
-        cast(:tiers as text[]), cast(:codes as text[]), cast(:expiries as timestamptz[])
-    ) as each (offer_id, customer_id, entry, percent, tier, code, expires_at)
+        cast(:offers as uuid[]), cast(:customers as uuid[]), cast(:recorded as uuid[]), cast(:entries as text[]),
+        cast(:percents as integer[]), cast(:tiers as text[]), cast(:codes as text[]), cast(:expiries as timestamptz[])
+    ) as each (offer_id, customer_id, recorded_customer_id, entry, percent, tier, code, expires_at)
     on conflict (campaign_id, customer_id, entry) do nothing
     returning offer_id
 """)

@@ -51,13 +51,13 @@ def page(session: Session, after: tuple[datetime, UUID] | None, limit: int) -> S
 
 
 def redeem(session: Session, customer_id: UUID, reward_id: UUID, now: datetime) -> dict[str, Any]:
-    """Spend a customer's points on a reward.
+    """Spend a customer's points on a reward; a merged customer's are the winner's, and so is what they buy.
 
     The customer is locked first, then one piece is taken from the stock, so that neither goes below zero whoever
     races. Raises as ``customers.lock``, NotFound ``reward_not_found``, Conflict ``insufficient_points`` or
     ``out_of_stock``.
     """
-    customers.lock(session, customer_id)
+    customer_id = customers.lock(session, customer_id)
     wanted = get(session, reward_id)
     balance = ledger.balances(session, [customer_id])[customer_id]
     if balance < wanted.points_price:
@@ -70,6 +70,7 @@ def redeem(session: Session, customer_id: UUID, reward_id: UUID, now: datetime) 
         insert(redemption).values(
             redemption_id=redemption_id,
             customer_id=customer_id,
+            recorded_customer_id=customer_id,
             reward_id=reward_id,
             points=wanted.points_price,
             redeemed_at=now,

@@ -111,10 +111,10 @@ def list_cases(
         Query(description="only those without a first response that are due before this moment"),
     ] = None,
 ) -> Any:
-    """The cases, newest first."""
+    """The cases, newest first. A merged customer's are its winner's."""
     rows = cases.listed(
         session,
-        customer_id=customer_id,
+        customer_id=None if customer_id is None else customers.answering(session, customer_id),
         states=state or (),
         due_before=first_response_due_at_lt,
         after=page.after(("opened_at", "id")),
@@ -130,7 +130,7 @@ def open_case(
     """Open a case; the first response is due by what the customer's tier is promised."""
 
     def opened() -> CaseOut:
-        values = body.model_dump() | {"customer_id": customers.owner(session, body.customer_id)}
+        values = body.model_dump() | {"customer_id": customers.lock(session, body.customer_id)}
         return _shown(session, response, cases.open_case(session, **values, opened_by=caller.name, now=now))
 
     return once(CaseOut, opened)

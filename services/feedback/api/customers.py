@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.feedback.api.dependencies import OwnSettings
-from services.feedback.domain import invitations, satisfaction
+from services.feedback.domain import customers, invitations, satisfaction
 from services.feedback.rules import nps
 from shared.http.dependencies import Transaction
 from shared.http.paging import Page, PageOf, page_of
@@ -56,7 +56,8 @@ def list_customer_invitations(
     customer_id: UUID, session: Transaction, page: Page, settings: OwnSettings
 ) -> Any:
     """The customer's survey invitations, newest first, with the link of each."""
-    rows = invitations.of_customer(session, customer_id, page.after(("invited_at", "id")), page.limit + 1)
+    owner = customers.answering(session, customer_id)
+    rows = invitations.of_customer(session, owner, page.after(("invited_at", "id")), page.limit + 1)
     shown = [
         InvitationOut(
             id=row.invitation_id,
@@ -76,5 +77,6 @@ def list_customer_invitations(
 )
 def get_customer_satisfaction(customer_id: UUID, session: Transaction) -> Any:
     """How content the customer was when last asked."""
-    row = satisfaction.of_customer(session, customer_id)
-    return row or SatisfactionOut(customer_id=customer_id, satisfaction=nps.UNKNOWN)
+    owner = customers.answering(session, customer_id)
+    row = satisfaction.of_customer(session, owner)
+    return row or SatisfactionOut(customer_id=owner, satisfaction=nps.UNKNOWN)

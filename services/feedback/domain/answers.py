@@ -9,10 +9,10 @@ from sqlalchemy import Row, func, insert, select
 from sqlalchemy.orm import Session
 
 from services.feedback.domain import cases, satisfaction
-from services.feedback.domain.customers import whose
 from services.feedback.rules import nps
 from services.feedback.tables import answer, customer, invitation, survey
 from shared import sealing
+from shared.customers import lock_owners, whose
 from shared.errors import Conflict, Gone, NotFound
 from shared.events.feedback import SurveyAnswered
 from shared.ids import uuid7
@@ -22,7 +22,7 @@ from shared.messaging.outbox import announce
 @dataclass(frozen=True)
 class Asked:
     """An invitation as its link shows it. ``state``: open, answered, expired, or withdrawn (the customer has been
-    erased or merged away)."""
+    erased)."""
 
     invitation: Row[Any]
     state: str
@@ -66,6 +66,12 @@ def give(
     """Record the answer of whoever holds the link, and act on it: the customer's satisfaction follows, and a
     detractor (0–6) opens a case. Raises NotFound, Gone (expired, withdrawn) or Conflict (``already_answered``: the
     first answer stays)."""
+    recorded = session.scalar(
+        select(invitation.c.recorded_customer_id).where(invitation.c.invitation_id == invitation_id)
+    )
+    # The customer before the invitation, as a merge does, which moves invitations.
+    if recorded is not None:
+        lock_owners(session, customer, [recorded])
     found = asked(session, invitation_id, now, lock=True)
     if found is None:
         raise NotFound("unknown_invitation", "this invitation is not known")

@@ -8,10 +8,11 @@ from uuid import UUID
 from sqlalchemy import Row, func, insert, select, tuple_, update
 from sqlalchemy.orm import Session
 
-from services.feedback.domain.customers import tier_of, whose
+from services.feedback.domain.customers import tier_of
 from services.feedback.rules import deadlines, detractors
 from services.feedback.tables import case_message, case_number, customer_case, response_promise
 from shared import sealing
+from shared.customers import whose
 from shared.errors import Conflict, NotFound
 from shared.events.envelope import Event
 from shared.events.feedback import CaseEvent, CaseOpened, CaseReopened, CaseReplied, CaseResolved

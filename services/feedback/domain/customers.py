@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy import select
@@ -10,24 +9,23 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from services.feedback.tables import customer, customer_tier
+from shared.customers import find_owner, lock_owners
 from shared.errors import Gone
 from shared.events.scoring import TierChanged
 
 
-def whose(customer_id: UUID, recorded_customer_id: UUID) -> dict[str, Any]:
-    """The customer of an event: the owner, and the one under whom the fact was recorded where that is another."""
-    other = recorded_customer_id if recorded_customer_id != customer_id else None
-    return {"customer_id": customer_id, "recorded_customer_id": other}
+def answering(session: Session, customer_id: UUID) -> UUID:
+    """Who answers for this customer: its winner for a merged one, itself where nothing was heard of it. Raises Gone
+    ``customer_erased``."""
+    return find_owner(session, customer, customer_id) or customer_id
 
 
-def owner(session: Session, customer_id: UUID) -> UUID:
-    """Under whom something about this customer is recorded now. Raises Gone for the erased."""
-    row = session.execute(
-        select(customer.c.state, customer.c.merged_into).where(customer.c.customer_id == customer_id)
-    ).one_or_none()
-    if row is not None and row.state == "erased":
+def lock(session: Session, customer_id: UUID) -> UUID:
+    """The same, locked, so that nothing lands on one who is merged or erased meanwhile."""
+    owner = lock_owners(session, customer, [customer_id]).active.get(customer_id)
+    if owner is None:
         raise Gone("customer_erased", "this customer has been erased")
-    return row.merged_into if row is not None and row.merged_into else customer_id
+    return owner
 
 
 def tier_of(session: Session, customer_id: UUID) -> str | None:
@@ -45,14 +43,19 @@ def languages(session: Session, customer_ids: Iterable[UUID]) -> Mapping[UUID, s
 
 def change_tiers(session: Session, events: Sequence[TierChanged]) -> None:
     """Keep the tier that took effect last, in whatever order the changes arrive."""
+    owners = lock_owners(session, customer, {event.customer_id for event in events})
     latest: dict[UUID, tuple[datetime, str]] = {}
     for event in events:
+        if owners.counted(event.customer_id) is None:
+            continue
         if event.customer_id not in latest or latest[event.customer_id][0] <= event.effective_at:
             latest[event.customer_id] = (event.effective_at, event.tier)
     rows = [
         {"customer_id": customer_id, "tier": tier, "effective_at": effective_at}
         for customer_id, (effective_at, tier) in sorted(latest.items())
     ]
+    if not rows:
+        return
     new = insert(customer_tier)
     session.execute(
         new.on_conflict_do_update(

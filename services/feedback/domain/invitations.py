@@ -3,16 +3,16 @@
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from sqlalchemy import ARRAY, Row, bindparam, func, insert, select, tuple_, update
 from sqlalchemy.orm import Session
 
-from services.feedback.domain import customers, held_back
+from services.feedback.domain import held_back
 from services.feedback.rules import throttle
 from services.feedback.tables import answer, customer, invitation, survey
-from shared.customers import lock_active
+from shared.customers import lock_owners, recorded_customer, whose
 from shared.database import Uuid
 from shared.events.feedback import SurveyInvited
 from shared.events.profile import PurchaseRecorded
@@ -32,7 +32,8 @@ def after_purchases(session: Session, events: Sequence[PurchaseRecorded]) -> Non
     if not fresh:
         return
     # The lock under which two purchases at once make one invitation: what follows sees what the other one decided.
-    reachable = lock_active(session, customer, {event.customer_id for event in fresh if event.customer_id})
+    recorded = {under for event in fresh if (under := recorded_customer(event)) is not None}
+    owners = lock_owners(session, customer, recorded).active
     active = session.execute(
         select(survey)
         .where(survey.c.state == "active", survey.c.trigger == PURCHASE)
@@ -41,17 +42,23 @@ def after_purchases(session: Session, events: Sequence[PurchaseRecorded]) -> Non
     for asking in active:
         buyers: dict[UUID, list[PurchaseRecorded]] = defaultdict(list)
         for event in fresh:
-            if event.customer_id in reachable and event.recorded_at >= asking.active_since:
-                buyers[event.customer_id].append(event)
+            owner = owners.get(_under(event))
+            if owner is not None and event.recorded_at >= asking.active_since:
+                buyers[owner].append(event)
         if buyers:
             _invite(session, asking, buyers)
+
+
+def _under(event: PurchaseRecorded) -> UUID:
+    """Under whom it was recorded; asked only of a purchase that somebody made."""
+    return cast("UUID", recorded_customer(event))
 
 
 def _invite(session: Session, asking: Row[Any], buyers: Mapping[UUID, Sequence[PurchaseRecorded]]) -> None:
     last = _last_invited(session, asking.survey_id, buyers)
     gap = timedelta(days=asking.throttle_days)
     admitted = [
-        event
+        (customer_id, event)
         for customer_id, own in buyers.items()
         for event, may in zip(
             own, throttle.admitted(last.get(customer_id), (e.recorded_at for e in own), gap), strict=True
@@ -61,10 +68,11 @@ def _invite(session: Session, asking: Row[Any], buyers: Mapping[UUID, Sequence[P
     held_back.count(session, PURCHASE, "throttled", sum(map(len, buyers.values())) - len(admitted))
     if not admitted:
         return
-    rows = [_row(asking, event) for event in admitted]
+    rows = [_row(asking, owner, event) for owner, event in admitted]
     session.execute(insert(invitation), rows)
     if asking.delay_minutes == 0:
-        announce(session, *(_invited(row).because(event) for row, event in zip(rows, admitted, strict=True)))
+        told = zip(rows, admitted, strict=True)
+        announce(session, *(_invited(row).because(event) for row, (_, event) in told))
 
 
 def _last_invited(
@@ -81,13 +89,13 @@ def _last_invited(
     return {row.customer_id: row.invited_at for row in rows}
 
 
-def _row(asking: Row[Any], event: PurchaseRecorded) -> dict[str, Any]:
+def _row(asking: Row[Any], owner: UUID, event: PurchaseRecorded) -> dict[str, Any]:
     due_at = event.recorded_at + timedelta(minutes=asking.delay_minutes)
     return {
         "invitation_id": uuid7(),
         "survey_id": asking.survey_id,
-        "customer_id": event.customer_id,
-        "recorded_customer_id": event.customer_id,
+        "customer_id": owner,
+        "recorded_customer_id": _under(event),
         "purchase_id": event.purchase_id,
         "channel": CHANNEL,
         "invited_at": event.recorded_at,
@@ -99,7 +107,7 @@ def _row(asking: Row[Any], event: PurchaseRecorded) -> dict[str, Any]:
 
 def _invited(row: Mapping[str, Any]) -> SurveyInvited:
     return SurveyInvited(
-        **customers.whose(row["customer_id"], row["recorded_customer_id"]),
+        **whose(row["customer_id"], row["recorded_customer_id"]),
         invitation_id=row["invitation_id"],
         survey_id=row["survey_id"],
         channel=row["channel"],

@@ -8,20 +8,22 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 
-def keep(session: Session, changes: Sequence[tuple[UUID, str, str, datetime]]) -> None:
-    """Keep (customer, promoter | passive | detractor | unknown, measure, since) – one per customer."""
+def keep(session: Session, changes: Sequence[tuple[UUID, UUID, str, str, datetime]]) -> None:
+    """Keep (recorded customer, owner, promoter | passive | detractor | unknown, measure, since) – the last word under
+    each key, so that an unmerge finds what each side said itself."""
     if not changes:
         return
-    customers, states, measures, times = zip(*changes, strict=True)
+    recorded, customers, states, measures, times = zip(*changes, strict=True)
     session.execute(
         text("""
-            insert into satisfaction (customer_id, satisfaction, measure, effective_at)
-            select * from unnest(cast(:customers as uuid[]), cast(:states as text[]), cast(:measures as text[]),
-                                 cast(:times as timestamptz[]))
-            on conflict (customer_id) do update set satisfaction = excluded.satisfaction,
+            insert into satisfaction (recorded_customer_id, customer_id, satisfaction, measure, effective_at)
+            select * from unnest(cast(:recorded as uuid[]), cast(:customers as uuid[]), cast(:states as text[]),
+                                 cast(:measures as text[]), cast(:times as timestamptz[]))
+            on conflict (recorded_customer_id) do update set satisfaction = excluded.satisfaction,
                 measure = excluded.measure, effective_at = excluded.effective_at
         """),
         {
+            "recorded": list(recorded),
             "customers": list(customers),
             "states": list(states),
             "measures": list(measures),

@@ -161,12 +161,17 @@ def record_purchases(
 
 
 def score_customers(
-    session: Session, calibration: Calibration, customer_ids: Sequence[UUID], cause: Callable[[UUID], Cause]
+    session: Session,
+    calibration: Calibration,
+    customer_ids: Sequence[UUID],
+    cause: Callable[[UUID], Cause],
+    *,
+    raise_quietly: bool = False,
 ) -> Moves:
-    """Score these customers (locked) by their metrics as they are."""
+    """Score these customers (locked) by their metrics as they are. ``raise_quietly``: tiers rise and the caller tells."""
     parameters = {"customers": list(customer_ids)} | _parameters(session, calibration)
     rows = _scored(session, _SCORE_CUSTOMERS, parameters)
-    return _settle(session, calibration, rows, lambda row: cause(row.customer_id))
+    return _settle(session, calibration, rows, lambda row: cause(row.customer_id), raise_quietly)
 
 
 def reband(session: Session, calibration: Calibration, customer_ids: Sequence[UUID]) -> Moves:
@@ -236,6 +241,7 @@ def _settle(
     calibration: Calibration,
     rows: Sequence[Row[Any]],
     cause_of: Callable[[Row[Any]], Cause],
+    quietly: bool = False,
 ) -> Moves:
     """Announce the scores that moved, decide and announce tiers. Rows come in order per customer."""
     policy = calibration.policy
@@ -261,10 +267,11 @@ def _settle(
         moves.tiers[decision.kind] = moves.tiers.get(decision.kind, 0) + 1
         previous = None if before.level is None else policy.tiers[before.level].code
         changes.append((row.customer_id, previous, decision, cause, row.as_of))
-        events.extend(
-            _because(cause, each) for each in _tier_events(row, previous, decision, calibration, cause)
-        )
-    _keep_tiers(session, calibration, changes)
+        if not quietly:
+            events.extend(
+                _because(cause, each) for each in _tier_events(row, previous, decision, calibration, cause)
+            )
+    _keep_tiers(session, calibration, changes, quietly)
     announce(session, *events)
     return moves
 
@@ -357,6 +364,7 @@ def _keep_tiers(
     session: Session,
     calibration: Calibration,
     changes: Sequence[tuple[UUID, str | None, Decision, Cause, datetime]],
+    quietly: bool,
 ) -> None:
     if not changes:
         return
@@ -382,7 +390,7 @@ def _keep_tiers(
         },
     )
     moved = [change for change in changes if change[2].kind in ("raised", "lowered")]
-    if moved:
+    if moved and not quietly:
         session.execute(
             _KEEP_CHANGES,
             {

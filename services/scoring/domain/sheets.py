@@ -11,7 +11,8 @@ from sqlalchemy.orm import Session
 from services.scoring.domain.scores import value_score
 from services.scoring.rules.policy import Policy, parse
 from services.scoring.rules.rfm import whole_days
-from shared.errors import NotFound
+from services.scoring.tables import customer
+from shared.customers import owner_of
 
 # Before the first calibration the as-of date is the end of the customer's own last fact's day.
 _SHEETS = """
@@ -29,13 +30,14 @@ _SHEETS = """
     left join metrics m using (customer_id) left join score s using (customer_id)
     left join calibration k on k.calibration_id = s.calibration_id
     left join policy p on p.version = k.policy_version
-    left join tier t using (customer_id) left join satisfaction a using (customer_id)
+    left join tier t using (customer_id)
+    left join lateral (
+        select satisfaction, measure, effective_at from satisfaction
+        where customer_id = c.customer_id order by effective_at desc, recorded_customer_id limit 1) a on true
     order by c.customer_id
 """
 
-_ONE = text(
-    _SHEETS.format(customers="select customer_id from customer where customer_id = :id and state = 'active'")
-)
+_ONE = text(_SHEETS.format(customers="select customer_id from customer where customer_id = :id"))
 _PAGE = text(
     _SHEETS.format(
         customers=(
@@ -49,10 +51,9 @@ Sheet = dict[str, Any]
 
 
 def one(session: Session, customer_id: UUID) -> Sheet:
-    """Raises NotFound for a customer of whom nothing was heard, who was erased or merged into another."""
-    row = session.execute(_ONE, {"id": customer_id, "zone": session.info["settings"].time_zone}).one_or_none()
-    if row is None:
-        raise NotFound("customer_not_found", f"there is no customer {customer_id}")
+    """A merged customer's is its winner's. Raises as ``customers.owner_of``."""
+    owner = owner_of(session, customer, customer_id)
+    row = session.execute(_ONE, {"id": owner, "zone": session.info["settings"].time_zone}).one()
     return _sheet(session, row)
 
 

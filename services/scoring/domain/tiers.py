@@ -7,23 +7,21 @@ from uuid import UUID
 from sqlalchemy import Row, text
 from sqlalchemy.orm import Session
 
-from shared.errors import NotFound
+from services.scoring.tables import customer
+from shared.customers import owner_of
 
 
 def history(session: Session, customer_id: UUID, before: int | None, size: int) -> Sequence[Row[Any]]:
-    """The changes of a customer's tier, the latest first. Raises NotFound for a customer of whom nothing was heard."""
-    known = session.scalar(
-        text("select true from customer where customer_id = :id and state = 'active'"), {"id": customer_id}
-    )
-    if not known:
-        raise NotFound("customer_not_found", f"there is no customer {customer_id}")
+    """The changes of a customer's tier, the latest first; a merged customer's are its winner's. Raises as
+    ``customers.owner_of``."""
+    owner = owner_of(session, customer, customer_id)
     return session.execute(
         text("""
             select tier_change_id, tier, previous_tier, effective_at, reason, initial, historical, as_of, policy_version
             from tier_change where customer_id = :id and tier_change_id < coalesce(:before, 9223372036854775807)
             order by tier_change_id desc limit :size
         """),
-        {"id": customer_id, "before": before, "size": size},
+        {"id": owner, "before": before, "size": size},
     ).all()
 
 
