@@ -1,7 +1,7 @@
 """Importing files: purchases, which are gathered into orders first, and records of the other kinds."""
 
 from collections import deque
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
 from copy import deepcopy
 from itertools import islice
@@ -17,7 +17,9 @@ from services.profile.rules.mapping import Mapping
 from services.profile.rules.mapping_quality import in_order, summary
 from services.profile.rules.mapping_rows import SKIPPED, ParsedRow, RowParser
 from services.profile.rules.mapping_stream import UnreadableFile
+from services.profile.settings import ProfileSettings
 from shared import money
+from shared.blind_indexes import tokens
 from shared.errors import Invalid
 from shared.jobs import uploads
 from shared.jobs.ahead import one_ahead
@@ -88,10 +90,10 @@ def batches(
 
 def _read(job: RunningJob, mapping: Mapping, size: int) -> None:
     """The file from its start: rows that are staged already are skipped, the others checked and staged."""
-    parser = RowParser(mapping)
+    parser = RowParser(mapping, pseudonyms(job))
     done = job.cursor.get("rows", 0)
-    with closing(_ahead(job, batches(job, mapping, parser, size))) as ahead:
-        for checked, row_count, total, last in ahead:
+    with closing(ahead(job, batches(job, mapping, parser, size))) as batch:
+        for checked, row_count, total, last in batch:
             done += row_count
             with job.chunk() as chunk:
                 staging.put(chunk.session, job.id, checked.rows)
@@ -160,18 +162,23 @@ def _note_times(report: dict[str, Any], checked: Checked[ParsedRow]) -> None:
 def _record(job: RunningJob, mapping: Mapping, size: int) -> None:
     """The staged orders, purchases before returns, by order number. A dry run does the same and takes it back."""
     parser = RowParser(mapping)
-    with closing(_ahead(job, _windows(job, mapping, size))) as ahead:
-        for prepared in ahead:
+    matches = mapping.match_returns != "never"
+    with closing(ahead(job, _windows(job, mapping, size))) as windows:
+        for prepared in windows:
             if job.parameters["dry_run"]:
                 with job.sessions() as trial:
-                    window = imports_orders.record(trial, job.id, mapping.source, prepared)
+                    window = imports_orders.record(
+                        trial, job.id, mapping.source, prepared, match_returns=matches
+                    )
                     trial.rollback()
                 window.customers_created = 0  # counted at once, before: a trial leaves nobody behind
                 with job.chunk() as chunk:
                     _note_recorded(chunk, prepared, window, parser)
             else:
                 with job.chunk() as chunk:
-                    window = imports_orders.record(chunk.session, job.id, mapping.source, prepared)
+                    window = imports_orders.record(
+                        chunk.session, job.id, mapping.source, prepared, match_returns=matches
+                    )
                     _note_recorded(chunk, prepared, window, parser)
 
 
@@ -205,7 +212,6 @@ def _note_recorded(chunk: Chunk, prepared: Prepared, window: Window, parser: Row
     report["customers"]["created"] += window.customers_created
     for (noun, state), count in window.orders.items():
         report[noun][state] += count
-    report["returns"]["unmatched"] = report["returns"]["recorded"] + report["returns"]["unchanged"]
 
 
 def _assess(job: RunningJob, mapping: Mapping) -> None:
@@ -220,7 +226,19 @@ def _assess(job: RunningJob, mapping: Mapping) -> None:
         chunk.cursor = {"phase": "done"}
 
 
-def _ahead(job: RunningJob, items: Generator[Item]) -> Generator[Item]:
+def pseudonyms(job: RunningJob) -> Callable[[str], str]:
+    """What makes of a personal id one that names nobody: the same for the same id, in every import of this company."""
+
+    assert isinstance(job.settings, ProfileSettings)
+    key = job.settings.blind_index_key
+
+    def of(text: str) -> str:
+        return f"p-{tokens(key, 'import:pseudonym', [text])[0].hex()}"
+
+    return of
+
+
+def ahead(job: RunningJob, items: Generator[Item]) -> Generator[Item]:
     """Two threads need two connections: sessions over a single one get their items one by one."""
     return one_ahead(items) if isinstance(job.sessions.kw["bind"], Engine) else items
 

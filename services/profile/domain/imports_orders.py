@@ -71,9 +71,11 @@ def prepare(session: Session, job_id: UUID, source: str, after: tuple[int, str],
     return Prepared(window, orders, bought, returned)
 
 
-def record(session: Session, job_id: UUID, source: str, prepared: Prepared) -> Window:
+def record(
+    session: Session, job_id: UUID, source: str, prepared: Prepared, *, match_returns: bool = False
+) -> Window:
     """Record orders: customers made, purchases and returns recorded and announced, each in a constant number of
-    statements."""
+    statements. With ``match_returns`` the purchases of returns are looked for."""
     window, bought, returned = prepared.window, prepared.bought, prepared.returned
     if not bought and not returned:
         return window
@@ -88,8 +90,10 @@ def record(session: Session, job_id: UUID, source: str, prepared: Prepared) -> W
         outcomes: Sequence[Any] = purchases.record_many(session, [facts for _, facts in bought], now)
         _settle(window, (order for order, _ in bought), outcomes)
     if returned:
-        outcomes = returns.record_unmatched_many(session, [facts for _, facts in returned], now)
+        told = [facts for _, facts in returned]
+        outcomes = returns.record_unmatched_many(session, told, now, match=match_returns)
         _settle(window, (order for order, _ in returned), outcomes)
+        window.orders["returns", "unmatched"] += sum(outcome.recorded is False for outcome in outcomes)
     return window
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, WrapValidator, model_validator
 from pydantic_core import PydanticCustomError
 
-from services.profile.rules.import_kinds import fields_of
+from services.profile.rules.import_kinds import ATTRIBUTE, fields_of
 from services.profile.rules.mapping_cells import Cell
 from services.profile.rules.mapping_shape import Column, FileShape, Pattern, cell_of, date_format
 
@@ -83,6 +83,12 @@ class Mapping(FileShape):
     negative_quantity_is_return: bool = Field(
         default=False, description="a negative line of any order is a return; otherwise it is refused"
     )
+    match_returns: Literal["never", "same_customer_sku_and_price"] = Field(
+        default="never",
+        description="whether the purchase of a return is looked for: the most recent one recorded for the same customer,"
+        " in the same currency, not after the return, of which every returned line can still come back (same sku, same"
+        " unit price, enough pieces). A return that fits none whole stays unmatched, for review.",
+    )
     currency: str | None = Field(
         default=None, pattern=r"^[A-Z]{3}$", description="of rows that name none (ISO 4217)"
     )
@@ -149,7 +155,7 @@ class RecordMapping(FileShape):
     def _parts_agree(self) -> Self:
         known = fields_of(self.kind)
         for field in self.columns:
-            if field not in known and not (self.kind == "customers" and field.startswith("attributes.")):
+            if field not in known and not (self.kind == "customers" and field.startswith(ATTRIBUTE)):
                 raise PydanticCustomError(
                     "unknown_field",
                     "{kind} have no field {field}; there are: {known}",
