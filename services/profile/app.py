@@ -77,6 +77,7 @@ SERVICE = Service(
     active_keys=active,
     consumers=CONSUMERS,
     jobs=JOBS,
+    steps=STEPS,
     steps=(*STEPS, *CONSENT_STEPS),
     schedule=SCHEDULE,
     state=STATE,

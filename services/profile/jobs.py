@@ -7,6 +7,7 @@ from services.profile.import_jobs import import_purchases
 from services.profile.import_record_jobs import import_records_of_a_kind
 from services.profile.rights_jobs import gather_personal_data
 from services.profile.rules.import_kinds import KINDS
+from services.profile.rights_jobs import gather_personal_data
 from services.profile.tag_jobs import change_tags, evaluate_tag_rule, evaluate_tag_rules, expire_tags
 from shared.jobs.runner import JobFunction
 from shared.jobs.schedule import Context, Scheduled

@@ -239,6 +239,8 @@ def _statement(holding: Holding) -> str | None:
 _STATEMENTS = tuple(
     text(statement)
     for statement in (
+        "update export set expires_at = now() where personal and ready_at is not null and destroyed_at is null"
+        " and cardinality(cast(:ids as uuid[])) > 0",
         "delete from customer_token where customer_id = any(:ids)",
         "delete from duplicate where first_id = any(:ids) or second_id = any(:ids)",
         "update merge set changes_sealed = null where winner_id = any(:ids) or loser_id = any(:ids)",

@@ -164,6 +164,5 @@ LEFT_OUT: Mapping[str, str] = {
     "erasure_receipt": "about the services",
     "forgotten_name": "tokens of erased people only",
     "access_block": "the sealed copies themselves; destroyed by an erasure",
-    "import_row": "rows of a file on their way into purchases, gone when the import is done",
-    "import_customer": "rows of a file on their way into customers, gone when the import is done",
+    "export_block": "sealed files about many people; those that are ready when one of them is erased expire at once",
 }

@@ -1,6 +1,6 @@
 """What people may ask of us: to see what is known of them, and to be forgotten."""
 
-from sqlalchemy import Column, ForeignKey, Index, Integer, LargeBinary, Table, Text, text
+from sqlalchemy import ARRAY, Column, ForeignKey, Index, Integer, LargeBinary, Table, Text, text
 
 from services.profile.tables.schema import metadata
 from shared.database import Timestamptz, Uuid
@@ -46,6 +46,8 @@ access_request = Table(
     metadata,
     Column("request_id", Uuid, primary_key=True),
     Column("customer_id", Uuid, ForeignKey("customer.customer_id"), nullable=False),
+    # Whose data it holds: everybody who was one customer when it was gathered. Null until the gathering begins.
+    Column("person", ARRAY(Uuid)),
     Column("requested_at", Timestamptz, nullable=False),
     Column("requested_by", Text, nullable=False),
     Column("gathered_at", Timestamptz),

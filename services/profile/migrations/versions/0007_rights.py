@@ -52,6 +52,7 @@ def upgrade() -> None:
             request_id uuid not null constraint pk_access_request primary key,
             customer_id uuid not null
                 constraint fk_access_request_customer_id references customer (customer_id),
+            person uuid[],
             requested_at timestamptz not null,
             requested_by text not null,
             gathered_at timestamptz,
