@@ -1,4 +1,4 @@
-"""/import-mappings and /imports: files of purchases."""
+"""/import-mappings, /import-presets and /imports: files of purchases, customers and everything else."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -13,6 +13,7 @@ from starlette.concurrency import run_in_threadpool
 
 from services.profile.domain import imports
 from services.profile.rules.mapping import AnyMapping, read_mapping
+from services.profile.rules.mapping_presets import PRESETS
 from shared.database import Sessions
 from shared.errors import Invalid
 from shared.http.bodies import PATIENCE, TooSlow, UnsupportedMediaType
@@ -26,12 +27,15 @@ router = Router(prefix="/v1", tags=["imports"])
 
 Name = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", examples=["online-retail"])]
 
+Kind = Literal["purchases", "customers", "products", "activities", "interactions", "consents", "tags"]
+
 _MEDIA = {
     "text/csv": "csv",
     "application/csv": "csv",
     "application/x-ndjson": "ndjson",
     "application/ndjson": "ndjson",
     "application/gzip": None,
+    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": "xlsx",
     "application/octet-stream": None,
     "": None,
 }
@@ -46,6 +50,19 @@ class ImportMappingOut(BaseModel):
     created_at: datetime
     updated_at: datetime
     updated_by: str
+
+
+class ImportPresetOut(BaseModel):
+    """A mapping that fits a common export: copy it, name your source, and save it as your own."""
+
+    name: str
+    kind: Kind
+    title: str
+    mapping: AnyMapping
+
+
+class ImportPresetsOut(BaseModel):
+    items: list[ImportPresetOut]
 
 
 class ImportOut(BaseModel):
@@ -97,6 +114,20 @@ def list_import_mappings(session: Transaction, page: Page) -> PageOf[ImportMappi
     return page_of(ImportMappingOut, [_out(row) for row in rows], page, key=lambda row: (row.name,))  # type: ignore[return-value]
 
 
+@router.get("/import-presets", scopes=["imports:read"])
+def list_import_presets() -> ImportPresetsOut:
+    """List ready-made mappings of common exports.
+
+    None of them is used by itself: put the mapping of one under a name of your own, changed as your export needs it.
+    """
+    return ImportPresetsOut(
+        items=[
+            ImportPresetOut(name=name, kind=preset.mapping.kind, title=preset.title, mapping=preset.mapping)
+            for name, preset in PRESETS.items()
+        ]
+    )
+
+
 @router.post(
     "/imports",
     scopes=["imports:write"],
@@ -110,6 +141,9 @@ def list_import_mappings(session: Transaction, page: Page) -> PageOf[ImportMappi
             "content": {
                 "text/csv": {"schema": {"type": "string", "minLength": 1}},
                 "application/x-ndjson": {"schema": {"type": "string", "minLength": 1}},
+                "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": {
+                    "schema": {"type": "string", "format": "binary", "minLength": 1}
+                },
                 "application/gzip": {"schema": {"type": "string", "format": "binary", "minLength": 1}},
             },
         }
@@ -119,14 +153,15 @@ async def start_import(
     request: Request,
     response: Response,
     caller: Caller_,
-    kind: Annotated[Literal["purchases"], Query(description="what the rows are")],
+    kind: Annotated[Kind, Query(description="what the rows are")],
     mapping: Annotated[str, Query(min_length=1, max_length=64, description="name of a saved mapping")],
     dry_run: Annotated[bool, Query(description="report what would happen and record nothing")] = False,
 ) -> Any:
     """Import a file.
 
-    The upload is kept sealed; a job then reads it and records its orders. Progress, the list of refused rows and the
-    quality report are the job's. The same file again changes nothing.
+    The upload is kept sealed; a job then reads it and records its orders or records. Progress, the list of refused rows
+    and the quality report are the job's. The same file again changes nothing. Only the kind consents touches consent.
+    An .xlsx has at most 32 MB; a CSV or NDJSON has no limit.
     """
     declared = _declared_format(request)
     sessions: Sessions = request.app.state.sessions
@@ -153,7 +188,9 @@ def _declared_format(request: Request) -> str | None:
     """The format that the headers name, if they do. Whether the body is compressed, its first bytes say."""
     media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media not in _MEDIA:
-        raise UnsupportedMediaType("unsupported_media_type", "send text/csv or application/x-ndjson")
+        raise UnsupportedMediaType(
+            "unsupported_media_type", "send text/csv, application/x-ndjson or an .xlsx"
+        )
     if request.headers.get("content-encoding", "identity").strip().lower() not in ("identity", "gzip"):
         raise UnsupportedMediaType("unsupported_encoding", "send the file as it is or compressed with gzip")
     return _MEDIA[media]
@@ -191,6 +228,8 @@ def _take(
     """A job with the mapping as it is now and the first block of its file, held until the last one is here."""
     with sessions.begin() as session:
         saved = imports.find_mapping(session, mapping)
+        if kind != (meant := saved["definition"].get("kind", "purchases")):
+            raise Invalid("kind_mismatch", f"the mapping is one of {meant}")
         if declared is not None and declared != saved["definition"]["format"]:
             raise Invalid(
                 "format_mismatch",

@@ -19,8 +19,8 @@ class Cell(BaseModel):
 
     Several columns are joined; an empty cell of an order's further rows is that of the row above; blanks around it go,
     then ``remove``d bits, what stands up to ``after`` and from ``before`` on, a prefix and a suffix; what is left is
-    looked up in ``values``; and what is empty in the end is ``default``. Without any column the field is ``default``
-    in every row.
+    looked up in ``values``; what is empty then is ``default``; and in the end a ``pseudonym`` takes its place. Without
+    any column the field is ``default`` in every row.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -46,6 +46,10 @@ class Cell(BaseModel):
     )
     unlisted: Literal["keep", "empty", "refuse"] = Field(
         default="keep", description="what becomes of a text that `values` does not list"
+    )
+    pseudonym: bool = Field(
+        default=False,
+        description="a keyed hash takes its place: for ids that are personal, such as an e-mail address",
     )
     default: Annotated[str, Field(max_length=1000)] | None = None
     required: bool = Field(default=False, description="a row without it is refused")
@@ -125,6 +129,9 @@ class SkipRule(BaseModel):
         tuple[Annotated[str, Field(max_length=200)], ...], Field(min_length=1, max_length=100)
     ] = Field(description="rows whose cell is one of these are skipped (or, with `unless`, all others)")
     unless: bool = False
+    fill_down: bool = Field(
+        default=False, description="as that of a column: what the row above says of the same order"
+    )
     reason: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,59}$")] = Field(
         description="what the report counts them as", examples=["not_paid"]
     )
@@ -161,6 +168,7 @@ class Layout:
                 self._joined.append((tuple(map(self.columns.index, cell.join)), cell.separator))
             if cell.fill_down:
                 self._fills.append(self.places[field])
+        self._fills += [self.columns.index(rule.column) for rule in skips if rule.fill_down]
         self._key = self.places[key] if key is not None else None
         self._above: list[str] | None = None
         self.plain = not (self._joined or self._fills)

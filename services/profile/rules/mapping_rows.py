@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from services.profile.rules.mapping import Mapping
 from services.profile.rules.mapping_cells import Layout
-from services.profile.rules.mapping_values import UNKNOWN_COUNTRY, Refused, Remembered, Values
+from services.profile.rules.mapping_values import UNKNOWN_COUNTRY, Refused, Remembered, Values, no_pseudonym
 
 PURCHASE, RETURN, SKIPPED = 0, 1, 2
 
@@ -53,7 +53,7 @@ class RowParser:
     ``seen`` counts the remarks and ``unknown_countries`` the rows by name, both until the caller takes them.
     """
 
-    def __init__(self, mapping: Mapping) -> None:
+    def __init__(self, mapping: Mapping, pseudonym: Callable[[str], str] = no_pseudonym) -> None:
         cells = mapping.cells()
         self.layout = Layout(cells, mapping.skip_rows, key="order")
         self.columns = self.layout.columns
@@ -63,7 +63,7 @@ class RowParser:
         self._mapping = mapping
         self._skips = mapping.missing_customer == "skip"
         self._places = self.layout.places
-        self._read = Values(mapping)
+        self._read = Values(mapping, pseudonym)
         self._values = {
             field: Remembered(self._read.of_cell(field, cell, self._reader(field)))
             for field, cell in cells.items()

@@ -54,14 +54,21 @@ class Remembered(dict[str, Any]):
         return value
 
 
+def no_pseudonym(text: str) -> str:
+    """For those who only read how a mapping reads."""
+    raise Refused(None, "no_pseudonym", "there is no key to make a pseudonym with")
+
+
 class Values:
     """Reads texts as one file writes them. Every reader raises Refused with the field at fault.
 
-    ``odd_times`` are the texts of local times that the clocks pass twice or leap over.
+    ``odd_times`` are the texts of local times that the clocks pass twice or leap over. ``pseudonym`` makes of an id that
+    is personal one that is not.
     """
 
-    def __init__(self, shape: FileShape) -> None:
+    def __init__(self, shape: FileShape, pseudonym: Callable[[str], str] = no_pseudonym) -> None:
         self.odd_times: dict[str, str] = {}
+        self._pseudonym = pseudonym
         self._shape = shape
         self._zone = ZoneInfo(shape.time_zone)
 
@@ -77,6 +84,8 @@ class Values:
                     raise Refused(
                         field, f"unlisted_{field}", "the mapping does not list this value"
                     ) from None
+            if cell.pseudonym and (text := text.strip()):
+                text = self._pseudonym(text.casefold())
             found = read(text)
             if required and (found is None or found == ()):
                 raise Refused(field, f"missing_{field}", "the value is missing")

@@ -12,6 +12,8 @@ import pytest
 
 from services.profile.app import SERVICE
 from services.profile.import_jobs import import_purchases
+from services.profile.import_record_jobs import import_records_of_a_kind
+from services.profile.rules.import_kinds import KINDS
 from shared.jobs import runner
 from shared.jobs.schedule import Context
 
@@ -94,22 +96,41 @@ class Imports:
         assert reply.status_code in (200, 201), reply.text
         return reply
 
-    def send(self, body: bytes, mapping: str = "retail", *, dry_run: bool = False, **headers: str) -> Any:
+    def send(
+        self,
+        body: bytes,
+        mapping: str = "retail",
+        *,
+        dry_run: bool = False,
+        kind: str = "purchases",
+        **headers: str,
+    ) -> Any:
         return self.client.post(
-            f"/v1/imports?kind=purchases&mapping={mapping}&dry_run={str(dry_run).lower()}",
+            f"/v1/imports?kind={kind}&mapping={mapping}&dry_run={str(dry_run).lower()}",
             content=body,
             headers={"Content-Type": "text/csv"} | headers,
         )
 
-    def start(self, body: bytes, mapping: str = "retail", *, dry_run: bool = False, **headers: str) -> str:
-        reply = self.send(body, mapping, dry_run=dry_run, **headers)
+    def start(
+        self,
+        body: bytes,
+        mapping: str = "retail",
+        *,
+        dry_run: bool = False,
+        kind: str = "purchases",
+        **headers: str,
+    ) -> str:
+        reply = self.send(body, mapping, dry_run=dry_run, kind=kind, **headers)
         assert reply.status_code == 202, reply.text
         assert reply.headers["Location"] == f"/profile/v1/jobs/{reply.json()['id']}"
         return str(reply.json()["id"])
 
     def work(self, stop: threading.Event | None = None) -> bool:
         """What a worker does until the job is finished or it is shut down; False if no job was due."""
-        jobs = {"import_purchases": functools.partial(import_purchases, **self.chunks)}
+        of_a_kind = functools.partial(import_records_of_a_kind, rows=self.chunks["rows_read"])
+        jobs = {"import_purchases": functools.partial(import_purchases, **self.chunks)} | {
+            f"import_{kind}": of_a_kind for kind in KINDS
+        }
         context = Context(self.under_test.settings, self.under_test.sessions, self.under_test.engine)
         return runner.run_one(jobs, context, stop)
 
@@ -128,6 +149,21 @@ class Imports:
         job_id = self.start(rows if isinstance(rows, bytes) else csv_of(rows), dry_run=dry_run)
         assert self.work()
         return self.job(job_id)
+
+    def records(
+        self, kind: str, columns: dict[str, Any], body: bytes, *, dry_run: bool = False, **mapping: Any
+    ) -> dict[str, Any]:
+        """Import a file of another kind by a mapping made for it; gives the finished job."""
+        definition = {"kind": kind, "source": "crm", "columns": columns} | mapping
+        reply = self.client.put(f"/v1/import-mappings/{kind}", json=definition)
+        assert reply.status_code in (200, 201), reply.text
+        media = {"xlsx": "application/octet-stream", "ndjson": "application/x-ndjson"}
+        headers = {"Content-Type": media.get(mapping.get("format", ""), "text/csv")}
+        job_id = self.start(body, kind, dry_run=dry_run, kind=kind, **headers)
+        assert self.work()
+        job = self.job(job_id)
+        assert job["state"] == "succeeded", job
+        return job
 
     def ask(self, sql: str, **parameters: Any) -> list[tuple[Any, ...]]:
         from sqlalchemy import text
