@@ -32,6 +32,7 @@ def open_engine(
     *,
     pool_size: int = 8,
     pool_timeout: float = 2,
+    connect_timeout: int = 2,
     lock_timeout: str = "3s",
     statement_timeout: str = "10s",
     name: str = "regulars",
@@ -39,8 +40,8 @@ def open_engine(
     """A pool whose connections give up rather than hang.
 
     A statement waits ``lock_timeout`` for a lock and runs at most ``statement_timeout``; a job or a report that needs
-    longer says so with its own engine or ``SET LOCAL``. A dead peer is noticed within seconds (TCP keepalives), a
-    full pool answers within ``pool_timeout`` seconds.
+    longer says so with its own engine or ``SET LOCAL``. A dead peer is noticed within seconds (TCP keepalives), one
+    that does not answer within ``connect_timeout`` seconds, a full pool within ``pool_timeout``.
     """
     return create_engine(
         make_url(url).set(drivername="postgresql+psycopg"),
@@ -51,7 +52,7 @@ def open_engine(
         hide_parameters=True,  # an error's text goes to logs, and parameters hold names and addresses
         connect_args={
             "application_name": name,
-            "connect_timeout": 2,
+            "connect_timeout": connect_timeout,
             "keepalives_idle": 10,
             "keepalives_interval": 3,
             "keepalives_count": 3,

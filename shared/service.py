@@ -3,12 +3,14 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from uuid import UUID
 
 from fastapi import APIRouter
 from sqlalchemy import MetaData
 from sqlalchemy.orm import Session
 
 from shared.audit.verification import Covered
+from shared.auth.callers import Reach
 from shared.auth.keys import Credential
 from shared.jobs.runner import JobFunction
 from shared.jobs.schedule import Scheduled, Step
@@ -21,7 +23,8 @@ class Service:
     """One deployable.
 
     ``routers`` are its API (without the ``/{service}`` prefix), ``public_paths`` the paths (below the prefix) that
-    anybody may open (health is always among them). ``jobs`` are long work by kind, ``steps`` what ``work`` does over
+    anybody may open (health is always among them). ``reaches`` tells whether a customer is among those whom a member of staff
+    is there for; without it such tokens are turned away. ``jobs`` are long work by kind, ``steps`` what ``work`` does over
     and over, ``schedule`` what runs at set times. ``audited_rows`` are rows that entries of the audit log stand for (see
     shared/audit/verification). ``state`` and ``invariants`` are what ``verify`` asks the database:
     SQL that gives one text column of rows by natural key, and SQL that gives one boolean.
@@ -33,6 +36,7 @@ class Service:
     routers: Sequence[APIRouter]
     settings: type[Settings] = Settings
     public_paths: Sequence[str] = ()
+    reaches: Callable[[Session, UUID, Reach], bool] | None = None
     active_keys: Callable[[Session], Sequence[Credential]] | None = None
     consumers: Sequence[Consumer] = ()
     jobs: Mapping[str, JobFunction] = field(default_factory=dict)

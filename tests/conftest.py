@@ -216,7 +216,8 @@ def service(
 
             url = fresh_database(service.name) if committing else database(service.name)
             settings, clear = settings_for(service, url, **more)
-            engine = open_engine(url, pool_size=16 if committing else 2, name="tests")
+            # A machine that is busy with other tests may need long to accept a connection.
+            engine = open_engine(url, pool_size=16 if committing else 2, connect_timeout=15, name="tests")
             open_things.callback(engine.dispose)
             info = {"settings": settings, "keyring": Keyring(settings.sealing_keys)}
             if committing:

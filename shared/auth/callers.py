@@ -16,17 +16,28 @@ ENVIRONMENT_SCOPES: Mapping[str, frozenset[str]] = {
 
 
 @dataclass(frozen=True, slots=True)
+class Reach:
+    """Which customers a member of staff is there for: those of any of these. ``staff_ids`` is the own portfolio."""
+
+    staff_ids: tuple[str, ...] = ()
+    teams: tuple[str, ...] = ()
+    stores: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Caller:
     """The holder of a valid credential.
 
     ``credential_id`` tells credentials apart and holds no secret and no personal data; ``name`` is what people
-    called it. ``customer_id`` is set for a customer's own token, which reaches that customer's resources only.
+    called it. ``customer_id`` is set for a customer's own token, which reaches that customer's resources only;
+    ``reach`` for a member of staff's who reaches some customers only.
     """
 
     name: str
     credential_id: str
     scopes: frozenset[str]
     customer_id: UUID | None = None
+    reach: Reach | None = None
 
     def may(self, scope: str) -> bool:
         """True for the scope itself, ``area:*`` and ``*``."""

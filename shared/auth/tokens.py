@@ -11,7 +11,7 @@ import httpx
 import jwt
 import structlog
 
-from shared.auth.callers import Caller
+from shared.auth.callers import Caller, Reach
 from shared.errors import Unauthenticated
 from shared.settings import Settings
 
@@ -97,7 +97,7 @@ class Tokens:
                 customer_id = UUID(claims["customer_id"])
             except (ValueError, TypeError, AttributeError):
                 raise _refused("the token's customer_id is not a UUID") from None
-        return Caller("token", f"token:{subject}", _scopes(claims), customer_id)
+        return Caller("token", f"token:{subject}", _scopes(claims), customer_id, _reach(claims))
 
     def _ask(self) -> None:
         with self._asking:
@@ -151,6 +151,29 @@ def _scopes(claims: Mapping[str, Any]) -> frozenset[str]:
     words = value.split() if isinstance(value, str) else value
     return (
         frozenset(word for word in words if isinstance(word, str)) if isinstance(words, list) else frozenset()
+    )
+
+
+def _reach(claims: Mapping[str, Any]) -> Reach | None:
+    """Whom a member of staff reaches: ``reach`` says own (the default), team, store or all, and ``staff_id``, ``team`` and
+    ``store`` (a text or a list) name them. A token without ``staff_id`` and ``reach`` is not a member of staff's."""
+    if "staff_id" not in claims and "reach" not in claims:
+        return None
+    reach, named = claims.get("reach", "own"), {}
+    for name in ("staff_id", "team", "store"):
+        value = claims.get(name, [])
+        values = [value] if isinstance(value, str) else value
+        if not isinstance(values, list) or not all(isinstance(one, str) and one for one in values):
+            raise _refused(f"the token's {name} is not a name")
+        named[name] = tuple(values)
+    if reach == "all":
+        return None
+    if reach not in ("own", "team", "store") or not named["staff_id" if reach == "own" else reach]:
+        raise _refused("the token does not say whom it reaches")
+    return Reach(
+        named["staff_id"],
+        named["team"] if reach == "team" else (),
+        named["store"] if reach == "store" else (),
     )
 
 

@@ -14,6 +14,7 @@ from shared.auth.gate import Gate
 from shared.errors import Invalid, NotFound, Refusal
 from shared.http.exchange import KEY, Exchange
 from shared.http.rate_limits import RateLimit
+from shared.http.reach import Reaches
 from shared.http.routing import Access, Route
 
 _PUBLIC = Access(public=True)
@@ -106,11 +107,14 @@ class Operations:
 class Admission:
     """The door: 401 for strangers, then 404 and 405, then 429, then 403, then the operation."""
 
-    def __init__(self, app: ASGIApp, operations: Operations, gate: Gate, rates: RateLimit) -> None:
+    def __init__(
+        self, app: ASGIApp, operations: Operations, gate: Gate, rates: RateLimit, reaches: Reaches
+    ) -> None:
         self._app = app
         self._operations = operations
         self._gate = gate
         self._rates = rates
+        self._reaches = reaches
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -137,6 +141,7 @@ class Admission:
         if exchange.caller is not None:
             await self._rates.take(exchange.caller)
             operation.access.check(exchange.caller, scope["path_params"])
+            await self._reaches.check(exchange.caller, operation.access, scope["path_params"])
         if "%00" in scope["query_string"].decode("latin-1"):
             raise Invalid("nul_character", "the query holds the character U+0000")
         scope["endpoint"] = operation.endpoint

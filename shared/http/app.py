@@ -26,6 +26,7 @@ from shared.http.health import Readiness
 from shared.http.observation import Observation
 from shared.http.overload import Overload
 from shared.http.rate_limits import RateLimit
+from shared.http.reach import Reaches
 from shared.http.refusals import Refusals
 from shared.http.routing import Router
 from shared.service import Service
@@ -128,6 +129,7 @@ def new_app(
         inner.operations,
         CredentialGate(keys, Tokens(settings)),
         RateLimit(sessions, settings.rate_limit),
+        Reaches(sessions, service.reaches),
     )
     app = Observation(Refusals(Overload(app, settings.threads)), service.name)
     if settings.cors_origins:

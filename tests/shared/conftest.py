@@ -23,7 +23,7 @@ def shop_with(cluster) -> Iterator[Callable[..., ServiceUnderTest]]:
         def build(*, service=SERVICE, pool_size=8, **more) -> ServiceUnderTest:
             url = open_things.enter_context(cluster.copy(cluster.template("shop", SERVICE.migrations)))
             settings, key = settings_for(service, more.pop("database_url", url), **more)
-            engine = open_engine(settings.database_url, pool_size=pool_size, name="tests")
+            engine = open_engine(settings.database_url, pool_size=pool_size, connect_timeout=15, name="tests")
             open_things.callback(engine.dispose)
             sessions = open_sessions(engine, settings=settings, keyring=Keyring(settings.sealing_keys))
             outbox.install(sessions)

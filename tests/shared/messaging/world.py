@@ -100,7 +100,7 @@ class World:
 
     def __init__(self, url: str, pool_size: int = 10) -> None:
         self.url = url
-        self.engine: Engine = open_engine(url, pool_size=pool_size, name="tests")
+        self.engine: Engine = open_engine(url, pool_size=pool_size, connect_timeout=15, name="tests")
         self.sessions: Sessions = open_sessions(self.engine, settings=SETTINGS)
 
     def announce(self, *events: Event) -> None:
