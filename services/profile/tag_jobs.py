@@ -1,5 +1,6 @@
 """Tags of many customers: rules evaluated, bulk changes carried out, ends that have come. In portions, each committed."""
 
+import logging
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -9,8 +10,11 @@ from sqlalchemy.orm import Session
 
 from services.profile.domain import tag_rules, tags
 from services.profile.domain.tag_rules import FIRST, Window
+from shared.errors import Refusal
 from shared.jobs.runner import RunningJob
 from shared.jobs.schedule import Context
+
+log = logging.getLogger(__name__)
 
 # Customers locked and announced in one transaction.
 PORTION = 1_000
@@ -51,12 +55,20 @@ def evaluate_tag_rules(context: Context, *, portion: int = PORTION) -> None:
     with context.sessions.begin() as session:
         names = tag_rules.enabled(session)
     for name in names:
-        after: UUID | None = FIRST
-        while after is not None:
-            with context.sessions.begin() as session:
-                after = tag_rules.evaluate(session, name, after, portion, _now(session)).after
+        try:
+            _evaluate(context, name, portion)
+        except Refusal as refusal:
+            # What it goes by is gone (an attribute, a region set): its tags stay as they are until somebody looks.
+            log.warning("the tag rule %s cannot be evaluated: %s", name, refusal.code)
+
+
+def _evaluate(context: Context, name: str, portion: int) -> None:
+    after: UUID | None = FIRST
+    while after is not None:
         with context.sessions.begin() as session:
-            tag_rules.note_evaluated(session, name, _now(session))
+            after = tag_rules.evaluate(session, name, after, portion, _now(session)).after
+    with context.sessions.begin() as session:
+        tag_rules.note_evaluated(session, name, _now(session))
 
 
 def expire_tags(context: Context, *, portion: int = PORTION) -> None:

@@ -18,7 +18,7 @@ from services.profile.api.customer_bodies import (
     all_shown,
 )
 from services.profile.api.fields import Country, Id, Label, Language, When, Zone
-from services.profile.domain import customer_lists, search, upkeep
+from services.profile.domain import customer_lists, regions, search, upkeep
 from services.profile.domain.customer_lists import Filter, Range
 from services.profile.domain.customer_values import normal_postcode, normalised
 from shared.errors import Fault, Invalid
@@ -68,6 +68,17 @@ class CustomerFilterIn(BaseModel):
         default=[], max_length=20, description="`name:value`, of numbers and dates"
     )
     attribute_lt: list[AttributeFilter] = Field(default=[], max_length=20)
+    area: list[
+        Annotated[
+            StrictStr,
+            StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}:[^\x00-\x1f\x7f]{1,100}$"),
+        ]
+    ] = Field(
+        default=[],
+        max_length=20,
+        description="`set:area` of a region set; areas of one set are alternatives",
+        examples=[[]],
+    )
     last_purchase_at_gte: When | None = None
     last_purchase_at_lt: When | None = None
     registered_at_gte: When | None = None
@@ -88,6 +99,7 @@ class CustomerFilterIn(BaseModel):
             created_at=Range(self.created_at_gte, self.created_at_lt),
             registered_at=Range(self.registered_at_gte, self.registered_at_lt),
             last_purchase_at=Range(self.last_purchase_at_gte, self.last_purchase_at_lt),
+            areas=regions.asked(session, self.area),
         )
 
 

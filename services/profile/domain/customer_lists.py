@@ -16,7 +16,7 @@ from uuid import UUID
 from sqlalchemy import Row, select
 from sqlalchemy.orm import Session
 
-from services.profile.domain import attributes
+from services.profile.domain import attributes, regions
 from services.profile.rules.attributes import Unfit, asked_value, measure
 from services.profile.tables import customer
 from shared.database import execute_hot
@@ -47,7 +47,7 @@ class Filter:
 
     ``facets``: of each group one at least, e.g. ``[("country=CN", "country=SG"), ("tag=vip",)]``; make them with
     ``facets_of``. ``measured``: defined numbers and days. ``last_purchase_at`` speaks of the latest purchase that was
-    not cancelled; who never bought is in no range of it.
+    not cancelled; who never bought is in no range of it. ``areas``: of region sets, made by ``regions.asked``.
     """
 
     facets: tuple[tuple[str, ...], ...] = ()
@@ -57,6 +57,7 @@ class Filter:
     created_at: Range = field(default_factory=Range)
     registered_at: Range = field(default_factory=Range)
     last_purchase_at: Range = field(default_factory=Range)
+    areas: tuple[regions.InAreas, ...] = ()
 
 
 def facets_of(wanted: Mapping[str, Sequence[str]]) -> tuple[tuple[str, ...], ...]:
@@ -169,7 +170,8 @@ def conditions_of(wanted: Filter) -> tuple[list[str], dict[str, Any]]:
         conditions += _between(f"c.{column}", "timestamptz", column, getattr(wanted, column), parameters)
     if wanted.last_purchase_at:
         conditions += _last_purchase(wanted.last_purchase_at, parameters)
-    return conditions, parameters
+    inside, places = regions.conditions_of(wanted.areas)
+    return conditions + inside, parameters | places
 
 
 # "The latest is in [gte, lt)" is "there is one in [gte, lt) and none from lt on".

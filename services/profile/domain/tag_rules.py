@@ -13,7 +13,7 @@ from sqlalchemy import Row, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from services.profile.domain import customer_lists, tags
+from services.profile.domain import customer_lists, regions, tags
 from services.profile.domain.customer_lists import Filter, Range
 from services.profile.domain.tags import Tagging
 from services.profile.tables import tag_rule
@@ -198,7 +198,7 @@ def conditions_of(
 ) -> tuple[list[str], dict[str, Any]]:
     """SQL conditions on ``customer c``, active customers only, and their parameters.
 
-    Raises Invalid ``attribute_filter_invalid``.
+    Raises Invalid ``attribute_filter_invalid``, ``area_unknown``.
     """
     facets, measured = customer_lists.of_attributes(
         session,
@@ -215,6 +215,7 @@ def conditions_of(
             created_at=_range(wanted, "created_at"),
             registered_at=_since(wanted, "registered", now) or _range(wanted, "registered_at"),
             last_purchase_at=_since(wanted, "purchased", now) or _range(wanted, "last_purchase_at"),
+            areas=regions.asked(session, wanted.get("area", ())),
         )
     )
     if without := wanted.get("without_tag"):
