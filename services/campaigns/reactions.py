@@ -26,6 +26,7 @@ from shared.events.profile import (
     PurchaseCancelled,
     PurchaseRecorded,
     PurchaseReturned,
+    ReturnMatched,
 )
 from shared.events.scoring import TierChanged
 from shared.messaging.consumer import Consumer
@@ -37,6 +38,10 @@ def earn_points(session: Session, events: Sequence[PurchaseRecorded]) -> None:
 
 def reverse_points(session: Session, events: Sequence[PurchaseReturned]) -> None:
     earning.take_back(session, events)
+
+
+def match_returns(session: Session, events: Sequence[ReturnMatched]) -> None:
+    earning.match(session, events)
 
 
 def cancel_points(session: Session, events: Sequence[PurchaseCancelled]) -> None:
@@ -104,6 +109,7 @@ CONSUMERS = (
             CustomerErased: merges.erase,
             PurchaseRecorded: earn_points,
             PurchaseReturned: reverse_points,
+            ReturnMatched: match_returns,
             PurchaseCancelled: cancel_points,
             TierChanged: follow_tier,
             SatisfactionChanged: pauses.follow_satisfaction,

@@ -5,13 +5,13 @@ domain/calibrations.py). Whose a fact is is asked of the tree of merged customer
 an erased customer is left alone.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from services.scoring.domain import calibrations, facts, merges, satisfaction, scores
+from services.scoring.domain import calibrations, exchanges, facts, merges, satisfaction, scores
 from services.scoring.domain.calibrations import Calibration
 from services.scoring.domain.scores import Cause
 from services.scoring.tables import customer
@@ -25,6 +25,7 @@ from shared.events.profile import (
     PurchaseFact,
     PurchaseRecorded,
     PurchaseReturned,
+    ReturnMatched,
 )
 from shared.messaging.consumer import Consumer
 
@@ -66,6 +67,10 @@ def record_returns(session: Session, events: Sequence[PurchaseReturned]) -> None
             event.accounting_amount_minor,
         ),
     )
+
+
+def match_returns(session: Session, events: Sequence[ReturnMatched]) -> None:
+    record_returns(session, events)
 
 
 def cancel_purchases(session: Session, events: Sequence[PurchaseCancelled]) -> None:
@@ -126,12 +131,25 @@ def _take_back(
     calibration, told, owners = _open(session, events)
     if not told:
         return
-    facts.record_returns(session, [fact(*each) for each in told])
+    returns = [fact(*each) for each in told]
+    if isinstance(events[0], ReturnMatched):
+        exchanges.match(session, returns, {owner for _, owner, _ in told})
+    else:
+        facts.record_returns(session, returns)
+    exchanges.link(session, _exchanged(event for event, _, _ in told))
     if calibration is not None:
         last = {owner: event for event, owner, _ in _apart(told, owners)[0]}
         scores.score_customers(
             session, calibration, sorted(last), lambda customer_id: _because_of(last[customer_id], "return")
         )
+
+
+def _exchanged(events: Iterable[PurchaseFact]) -> list[tuple[UUID, UUID]]:
+    return [
+        (event.purchase_id, event.replacement_purchase_id)
+        for event in events
+        if isinstance(event, PurchaseReturned) and event.purchase_id and event.replacement_purchase_id
+    ]
 
 
 def _because_of(event: PurchaseFact, reason: str) -> Cause:
@@ -145,6 +163,7 @@ REACTIONS: dict[type[Any], Callable[[Session, Sequence[Any]], None]] = {
     CustomerErased: merges.erase,
     PurchaseRecorded: record_purchases,
     PurchaseReturned: record_returns,
+    ReturnMatched: match_returns,
     PurchaseCancelled: cancel_purchases,
     SatisfactionChanged: keep_satisfaction,
 }

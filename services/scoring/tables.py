@@ -29,7 +29,8 @@ metadata = new_metadata()
 customer = Table("customer", metadata, *customer_columns())
 
 # A purchase and its returns arrive in any order, so neither refers to the other by a foreign key. Amounts are minor units
-# of the accounting currency. returned_minor is the sum of the returns and the cancellation that name the purchase.
+# of the accounting currency. returned_minor is the sum of the returns and the cancellation that name the purchase. The worth
+# and the returns of a purchase that replaces another stand on that one, counts_with (domain/exchanges.py).
 purchase = Table(
     "purchase",
     metadata,
@@ -39,7 +40,9 @@ purchase = Table(
     Column("occurred_at", Timestamptz, nullable=False),
     Column("amount_minor", BigInteger, nullable=False),
     Column("returned_minor", BigInteger, nullable=False),
+    Column("counts_with", Uuid),
     Index(None, "customer_id", "occurred_at"),
+    Index("ix_purchase_counts_with", "counts_with", postgresql_where=text("counts_with is not null")),
 )
 
 # What was taken back; purchase_id is null where no purchase is named. A cancellation bears its purchase's id as return_id.

@@ -21,7 +21,13 @@ from services.campaigns.settings import CampaignsSettings
 from services.campaigns.tables import customer
 from shared import money
 from shared.customers import Owners, lock_owners, recorded_customer
-from shared.events.profile import PurchaseCancelled, PurchaseFact, PurchaseRecorded, PurchaseReturned
+from shared.events.profile import (
+    PurchaseCancelled,
+    PurchaseFact,
+    PurchaseRecorded,
+    PurchaseReturned,
+    ReturnMatched,
+)
 
 Fact = TypeVar("Fact", bound=PurchaseFact)
 
@@ -69,6 +75,37 @@ def take_back(session: Session, events: Sequence[PurchaseReturned]) -> None:
         )
     if unmatched:
         _take_back_unmatched(session, unmatched)
+
+
+def match(session: Session, events: Sequence[ReturnMatched]) -> None:
+    """What returns took at 1× while they named no purchase is given back; what their purchase says is taken instead."""
+    ids = [event.purchase_id for event in events]
+    # All that is locked is locked at once: the purchases' own customers, too.
+    counted, owners = _counted(session, events, session.scalars(_RECORDED, {"ids": ids}).all())
+    told = {event.return_id: event for event in counted}
+    given_back = [
+        Movement(
+            customer_id=_owner(told[return_id], owners)[0],
+            recorded_customer_id=recorded_customer(told[return_id]),
+            points=-points,
+            kind="adjusted",
+            cause=f"unmatched:{return_id}",
+            source=f"return:{return_id}",
+            reason="return",
+            effective_at=told[return_id].recorded_at,
+            historical=told[return_id].historical,
+            because=told[return_id],
+        )
+        for return_id, points in session.execute(_FORGET_UNMATCHED, {"returns": list(told)})
+        if points
+    ]
+    ledger.book(session, given_back)
+    _reduce(
+        session,
+        counted,
+        lambda event: event.accounting_net_left_minor or 0,
+        lambda event: f"match:{event.return_id}",
+    )
 
 
 def call_off(session: Session, events: Sequence[PurchaseCancelled]) -> None:
@@ -204,6 +241,10 @@ def _minor_per_unit(event: PurchaseFact, amount: int, accounting: int, settings:
 
 
 _RECORDED = text("select recorded_customer_id from purchase where purchase_id = any(cast(:ids as uuid[]))")
+
+_FORGET_UNMATCHED = text("""
+    delete from unmatched_return where return_id = any(cast(:returns as uuid[])) returning return_id, points
+""")
 
 _ADD_UNMATCHED = text("""
     insert into unmatched_return

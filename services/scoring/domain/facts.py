@@ -82,7 +82,9 @@ _RECORD_RETURNS = """
     fresh as (
         insert into purchase_return (
             return_id, purchase_id, customer_id, recorded_customer_id, occurred_at, amount_minor, cancellation)
-        select * from event
+        select return_id, coalesce(p.counts_with, event.purchase_id), event.customer_id, event.recorded_customer_id,
+               event.occurred_at, event.amount_minor, cancellation
+        from event left join purchase p using (purchase_id)
         on conflict (return_id) do nothing
         returning *),
     back as (
