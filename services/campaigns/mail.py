@@ -5,8 +5,8 @@ import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
-from email import policy
 from email.message import EmailMessage
+from email.policy import EmailPolicy
 from email.utils import format_datetime, formataddr, parseaddr
 from pathlib import Path
 from typing import Protocol
@@ -16,6 +16,24 @@ from uuid import UUID
 from services.campaigns.rules.content import Content
 
 TIMEOUT = 10.0
+
+
+class _Policy(EmailPolicy):
+    """As the library's for SMTP, but a link is never broken nor encoded: mail programs read this header as it is."""
+
+    def fold(self, name: str, value: str) -> str:
+        return self._whole(name, value) or super().fold(name, value)
+
+    def fold_binary(self, name: str, value: str) -> bytes:
+        return self._whole(name, value).encode() or super().fold_binary(name, value)
+
+    def _whole(self, name: str, value: str) -> str:
+        if name.lower() != "list-unsubscribe":
+            return ""
+        return f"{name}: {value.replace(', ', f',{self.linesep} ')}{self.linesep}"
+
+
+_POLICY = _Policy(linesep="\r\n")
 
 
 class NotNow(Exception):  # noqa: N818 - an answer of the server, not an error of ours
@@ -58,7 +76,7 @@ def compose(
     Raises NotEver for an address that no message can be addressed to.
     """
     _, sender_address = parseaddr(sender)
-    message = EmailMessage(policy.SMTP)
+    message = EmailMessage(_POLICY)
     try:
         message["Message-ID"] = f"<{delivery_id}@{sender_address.rpartition('@')[2]}>"
         message["Date"] = format_datetime(written_at)
@@ -129,7 +147,7 @@ class MailServer:
             if not self._connection.has_extn("smtputf8"):
                 raise NotEver("address_not_supported")
             options = ["SMTPUTF8", "BODY=8BITMIME"]
-            message.policy = policy.SMTPUTF8
+            message.policy = _POLICY.clone(utf8=True)
         content = message.as_bytes()
         try:
             self._connection.ehlo_or_helo_if_needed()

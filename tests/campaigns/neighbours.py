@@ -59,6 +59,12 @@ class Answers:
                 for each in body["invitation_ids"]
                 if each in self.links
             ]
+        if path.endswith("/confirmation-links/lookup"):
+            return [
+                {"confirmation_id": each, "kind": "opt_in", "url": self.links[each], "language": "zh"}
+                for each in body["confirmation_ids"]
+                if each in self.links
+            ]
         return [
             {"message_id": each, "text": self.case_messages[each], "case_number": "C-1001", "language": "zh"}
             for each in body["message_ids"]
