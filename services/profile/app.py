@@ -16,6 +16,7 @@ from services.profile.api import (
     customer_lists,
     customers,
     erasures,
+    exports,
     fulfilments,
     imports,
     interactions,
@@ -33,6 +34,7 @@ from services.profile.api import (
 )
 from services.profile.consent_jobs import STEPS as CONSENT_STEPS
 from services.profile.domain.api_keys import active
+from services.profile.domain.erasure import reapply
 from services.profile.jobs import JOBS, SCHEDULE
 from services.profile.reactions import CONSUMERS
 from services.profile.rights_jobs import STEPS
@@ -71,12 +73,14 @@ SERVICE = Service(
         tags.router,
         timeline.router,
         imports.router,
+        exports.router,
         api_keys.router,
         pages.router,
     ),
     settings=ProfileSettings,
     public_paths=pages.PUBLIC,
     active_keys=active,
+    forget=reapply,
     consumers=CONSUMERS,
     jobs=JOBS,
     steps=(*STEPS, *CONSENT_STEPS),

@@ -3,6 +3,7 @@
 from sqlalchemy import func, select
 
 from services.profile.domain import activities, imports, referrals, staging, upkeep
+from services.profile.export_jobs import forget_exports, write_export
 from services.profile.import_jobs import import_purchases
 from services.profile.import_record_jobs import import_records_of_a_kind
 from services.profile.rights_jobs import gather_personal_data
@@ -59,6 +60,7 @@ def void_overdue_referrals(context: Context, size: int = 1_000) -> None:
 
 JOBS: dict[str, JobFunction] = {
     "access_request": gather_personal_data,
+    "export": write_export,
     "import_purchases": import_purchases,
     **{f"import_{kind}": import_records_of_a_kind for kind in KINDS},
     "change_tags": change_tags,
@@ -67,6 +69,7 @@ JOBS: dict[str, JobFunction] = {
 SCHEDULE = (
     Scheduled("assess_customers", "*/5 * * * *", assess_customers),
     Scheduled("forget_abandoned_imports", "40 3 * * *", forget_abandoned_imports),
+    Scheduled("forget_exports", "25 * * * *", forget_exports),
     Scheduled("forget_activities", "10 3 * * *", forget_activities),
     Scheduled("evaluate_tag_rules", "20 * * * *", evaluate_tag_rules),
     Scheduled("expire_tags", "*/15 * * * *", expire_tags),

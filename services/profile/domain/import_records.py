@@ -85,12 +85,14 @@ def _customers(session: Session, records: Sequence[Fields], origin: Origin) -> l
     """Made where nobody is known under the name, else written over what is known; an empty cell removes nothing."""
     names = [(origin.source, record["external_id"]) for record in records]
     known = customers.find_by_names(session, set(names))
-    tags.hold(
-        session, (one.customer_id for one in known.values())
-    )  # all in one order, before the first is written
-    defined = (
-        attributes.definitions(session) if any(ATTRIBUTE in str(list(record)) for record in records) else {}
+    # All in one order, before the first is written.
+    owners = tags.hold(session, (one.customer_id for one in known.values()))
+    held = select(customer.c.customer_id, customer.c.version).where(
+        customer.c.customer_id.in_(owners.values())
     )
+    versions = {row.customer_id: row.version for row in session.execute(held)}
+    speaks = any(name.startswith(ATTRIBUTE) for record in records for name in record)
+    defined = attributes.definitions(session) if speaks else {}
     outcomes = []
     for name, record in zip(names, records, strict=True):
         try:
