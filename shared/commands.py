@@ -10,7 +10,7 @@ from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
-from shared import logs, migrate, processes
+from shared import erasures, logs, migrate, processes
 from shared.embedded.binaries import NoPostgres
 from shared.embedded.postgres import CannotStart
 from shared.embedded.surroundings import surroundings
@@ -41,6 +41,13 @@ def main(service: Service, arguments: Sequence[str] | None = None) -> int:
     audited.add_argument(
         "--anchors", help="a file of anchors or of log lines, instead of REGULARS_AUDIT_ANCHORS"
     )
+    again = commands.add_parser(
+        "reapply-erasures", help="after a restore: forget once more who was erased since the backup"
+    )
+    again.add_argument(
+        "--anchors", help="a file of anchors or of log lines, instead of REGULARS_AUDIT_ANCHORS"
+    )
+    again.add_argument("--no-bus", action="store_true", help="do not read profile's topic")
     for name, command in service.commands.items():
         own = commands.add_parser(name, help=(command.__doc__ or "").strip().partition("\n")[0])
         own.add_argument("rest", nargs=argparse.REMAINDER)
@@ -56,6 +63,8 @@ def main(service: Service, arguments: Sequence[str] | None = None) -> int:
         with surroundings({service.name: service.settings}) as settings:
             if given.command == "audit":
                 return _audit(service, settings[service.name], given.anchors)
+            if given.command == "reapply-erasures":
+                return _reapply_erasures(service, settings[service.name], given.anchors, bus=not given.no_bus)
             if given.command == "parked":
                 return _parked(service, settings[service.name], given.decision, given.id)
             return service.commands[given.command](settings[service.name], *given.rest)
@@ -113,6 +122,9 @@ def _work(service: Service, settings: Settings, given: Any) -> int:
 def _migrate(service: Service, settings: Settings, given: Any) -> int:
     done = migrate.upgrade(settings.database_url, migrate.chains(service.name, service.migrations))
     print(f"{service.name}: {', '.join(done) or 'at head already'}")
+    with processes.open_service(service, settings, "migrate", pool_size=2, patient=True) as opened:
+        if again := erasures.reapply(service, opened.sessions, erasures.in_file(settings)):
+            print(f"{service.name}: {again} erasures reapplied")
     return 0
 
 
@@ -162,8 +174,24 @@ def _audit(service: Service, settings: Settings, file: str | None) -> int:
     return 0 if found.intact else 1
 
 
+def _reapply_erasures(service: Service, settings: Settings, file: str | None, *, bus: bool) -> int:
+    """How many erasures are known outside of the database, and how many it had forgotten of; as JSON."""
+    known = erasures.in_file(settings, file)
+    if bus:
+        opened_bus = open_bus(settings.bus)
+        try:
+            there = {one.customer_id for one in known}
+            known += [one for one in erasures.in_topic(opened_bus) if one.customer_id not in there]
+        finally:
+            opened_bus.close()
+    with processes.open_service(service, settings, "erasures", pool_size=2, patient=True) as opened:
+        again = erasures.reapply(service, opened.sessions, known)
+    print(json.dumps({"service": service.name, "erasures_known": len(known), "erasures_reapplied": again}))
+    return 0
+
+
 # Commands that look at a running deployment from beside it.
-_BESIDE = ("parked", "audit")
+_BESIDE = ("parked", "audit", "reapply-erasures")
 
 _COMMANDS: dict[str, Callable[[Service, Settings, Any], int]] = {
     "api": _api,

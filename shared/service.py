@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from shared.audit.verification import Covered
 from shared.auth.callers import Reach
 from shared.auth.keys import Credential
+from shared.erasures import Forgotten
 from shared.jobs.runner import JobFunction
 from shared.jobs.schedule import Scheduled, Step
 from shared.messaging.consumer import Consumer
@@ -27,7 +28,8 @@ class Service:
     is there for; without it such tokens are turned away. ``jobs`` are long work by kind, ``steps`` what ``work`` does over
     and over, ``schedule`` what runs at set times. ``audited_rows`` are rows that entries of the audit log stand for (see
     shared/audit/verification). ``state`` and ``invariants`` are what ``verify`` asks the database:
-    SQL that gives one text column of rows by natural key, and SQL that gives one boolean.
+    SQL that gives one text column of rows by natural key, and SQL that gives one boolean. ``forget`` forgets customers once
+    more after a restore, where no reaction to ``customer_erased`` does (shared/erasures).
     """
 
     name: str
@@ -46,4 +48,5 @@ class Service:
     state: Mapping[str, str] = field(default_factory=dict)
     invariants: Mapping[str, str] = field(default_factory=dict)
     hashes: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    forget: Callable[[Session, Sequence[Forgotten]], None] | None = None
     commands: Mapping[str, Callable[..., int]] = field(default_factory=dict)

@@ -14,7 +14,7 @@ from services.suite.children import connections
 from services.suite.family import Family
 from services.suite.gateway import Gateway
 from services.suite.members import NAMES, kinds, services
-from shared import logs, migrate, processes
+from shared import erasures, logs, migrate, processes
 from shared.auth.keys import open_keys
 from shared.database import open_engine
 from shared.embedded.directory import BUS_DATABASE, DataDirectory, Server, bus_kind, bus_of
@@ -102,6 +102,13 @@ def _prepare(
         with engine.connect() as connection:
             partitions.ensure(connection)
         engine.dispose()
+        # A restored database forgets again before it serves.
+        if known := erasures.in_file(settings[service.name]):
+            with processes.open_service(
+                service, settings[service.name], "erasures", pool_size=2, patient=True
+            ) as opened:
+                if again := erasures.reapply(service, opened.sessions, known):
+                    print(f"{service.name}: {again} erasures reapplied", flush=True)
     needed = connections(settings)
     if needed > MOST_CONNECTIONS:
         raise CannotStart(f"the suite's pools add up to {needed} connections; {MOST_CONNECTIONS} is the most")

@@ -21,13 +21,14 @@ log = structlog.get_logger(__name__)
 
 
 class Anchor(NamedTuple):
-    """The head of a chain at some time; ``action`` is null where it was only looked at."""
+    """The head of a chain at some time; ``action`` is null where it was only looked at. ``facts`` is canonical JSON."""
 
     number: int
     hash: bytes
     at: datetime
     action: str | None = None
     subject: str | None = None
+    facts: str = "{}"
 
 
 class Told(NamedTuple):
@@ -76,6 +77,7 @@ def _told(settings: Settings, lines: Iterable[str]) -> Iterator[Told]:
                 datetime.fromisoformat(line["at"]),
                 line["action"],
                 line["subject"],
+                json.dumps(line["facts"], sort_keys=True, separators=(",", ":")),
             )
             service, mac = str(line["service"]), bytes.fromhex(line["mac"])
         except (ValueError, KeyError, TypeError, AttributeError):
@@ -91,6 +93,7 @@ def _line(settings: Settings, anchor: Anchor) -> dict[str, object]:
         "at": anchor.at.astimezone(UTC).isoformat(timespec="microseconds"),
         "action": anchor.action,
         "subject": anchor.subject,
+        "facts": json.loads(anchor.facts),
         "hash": anchor.hash.hex(),
         "mac": _mac(settings.audit_secrets[0], settings.service, anchor).hex(),
     }
@@ -98,5 +101,5 @@ def _line(settings: Settings, anchor: Anchor) -> dict[str, object]:
 
 def _mac(key: bytes, service: str, anchor: Anchor) -> bytes:
     moment = anchor.at.astimezone(UTC).isoformat(timespec="microseconds")
-    content = [service, anchor.number, moment, anchor.action, anchor.subject, anchor.hash.hex()]
+    content = [service, anchor.number, moment, anchor.action, anchor.subject, anchor.facts, anchor.hash.hex()]
     return hmac.digest(key, b"audit anchor:" + json.dumps(content).encode(), "sha256")

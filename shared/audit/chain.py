@@ -100,7 +100,7 @@ def _write(session: Session) -> None:
     for act in buffer:
         number += 1
         before = entry_hash(settings.audit_secrets[0], settings.service, number, at, act, before)
-        chained.append(anchors.Anchor(number, before, at, act.action, act.subject))
+        chained.append(anchors.Anchor(number, before, at, act.action, act.subject, act.facts))
     columns = [list(column) for column in zip(*buffer, strict=True)]
     numbers, hashes = [anchor.number for anchor in chained], [anchor.hash for anchor in chained]
     execute_hot(session, _APPEND, (at, numbers, *columns, hashes, number, before))

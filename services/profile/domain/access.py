@@ -183,7 +183,7 @@ def section_of(
     if after is not None:
         key = [_typed(column, value) for column, value in zip(holding.key, after, strict=True)]
         rows = rows.where(tuple_(*holding.key) > tuple_(*key))
-    found: Sequence[Row[Any]] = session.execute(rows).all()
+    found: Any = session.execute(rows).all()
     last = [_plain(found[-1]._mapping[column]) for column in holding.key] if len(found) == limit else None
     return _shown(session, holding, found), last
 

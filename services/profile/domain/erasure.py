@@ -6,6 +6,7 @@ everybody merged into it. The same transaction leaves blind tokens, so that nobo
 entry in the audit log, whose copy outside of the database lets a restored backup forget again, and announces it.
 """
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -17,14 +18,13 @@ from sqlalchemy.orm import Session
 from services.profile.domain import customer_profiles, customers, forgotten
 from services.profile.domain.holdings import DELETE, HOLDINGS, KEEP, Holding
 from services.profile.tables import access_request, customer_external_id, customer_identity, erasure
-from shared import audit, sealing
+from shared import audit, erasures, sealing
 from shared.blind_indexes import blind
 from shared.errors import NotFound
 from shared.events.profile import CustomerErased
 from shared.ids import uuid7
 from shared.messaging.outbox import announce
 
-ACTION = "customer_erased"
 # Who has to say that they have forgotten the customer, too.
 SERVICES = ("scoring", "campaigns", "feedback")
 # On which channels an address of an erased person is not used.
@@ -72,13 +72,36 @@ def _forget(session: Session, root: UUID, ids: Sequence[UUID], by: str, now: dat
     for customer_id in ids:
         audit.record(
             session,
-            ACTION,
+            erasures.ACTION,
             by=by,
             subject=str(customer_id),
             root=str(root),
             names=" ".join(f"{field}:{token.hex()}" for field, token in tokens[customer_id]),
         )
     announce(session, *(CustomerErased(customer_id=one, erased_at=now) for one in ids))
+
+
+def reapply(session: Session, forgotten_again: Sequence[erasures.Forgotten]) -> None:
+    """After a restore: forget once more who was erased since the backup was made, known here or not.
+
+    Nothing is announced, for everybody else has heard of it. What the backup held of their names is kept as tokens once
+    more, and so is what stands in the audit log's lines outside, of those whom the backup never knew.
+    """
+    ids = sorted(one.customer_id for one in forgotten_again)
+    customers.lock_trees(session, ids)
+    tokens = _tokens(session, ids)
+    roots = {}
+    for one in forgotten_again:
+        facts = json.loads(one.facts)
+        roots[one.customer_id] = UUID(facts.get("root", str(one.customer_id)))
+        for name in str(facts.get("names", "")).split():
+            field, _, token = name.partition(":")
+            tokens[one.customer_id].append((field, bytes.fromhex(token)))
+    now = max(one.erased_at for one in forgotten_again)
+    _note(session, roots, "restore", now)
+    _keep_tokens(session, {one: sorted(set(found)) for one, found in tokens.items()}, now)
+    _empty(session, ids)
+    audit.record(session, "erasures_reapplied", by="restore", customers=len(ids))
 
 
 def _empty(session: Session, ids: Sequence[UUID]) -> None:
@@ -239,8 +262,10 @@ def _statement(holding: Holding) -> str | None:
 _STATEMENTS = tuple(
     text(statement)
     for statement in (
-        "update export set expires_at = now() where personal and ready_at is not null and destroyed_at is null"
-        " and cardinality(cast(:ids as uuid[])) > 0",
+        (
+            "update export set expires_at = now() where personal and ready_at is not null and destroyed_at is null"
+            " and cardinality(cast(:ids as uuid[])) > 0"
+        ),
         "delete from customer_token where customer_id = any(:ids)",
         "delete from duplicate where first_id = any(:ids) or second_id = any(:ids)",
         "update merge set changes_sealed = null where winner_id = any(:ids) or loser_id = any(:ids)",
