@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from services.profile.domain import erasure, referrals
+from services.profile.domain import erasure, referrals, tiers
 from shared.events.campaigns import ErasureCompletedInCampaigns
 from shared.events.envelope import ErasureCompleted
 from shared.events.feedback import ErasureCompletedInFeedback
@@ -18,7 +18,7 @@ from shared.events.profile import (
     PurchaseRecorded,
     PurchaseReturned,
 )
-from shared.events.scoring import ErasureCompletedInScoring
+from shared.events.scoring import ErasureCompletedInScoring, TierChanged
 from shared.messaging.consumer import Consumer
 
 
@@ -47,7 +47,13 @@ def follow_merges(session: Session, events: Sequence[CustomersMerged | Customers
     referrals.derive(session, ids, session.execute(select(func.now())).scalar_one())
 
 
+def keep_tiers(session: Session, events: Sequence[TierChanged]) -> None:
+    """Events of one key are in order: the last one holds."""
+    tiers.follow(session, {event.customer_id: event.tier for event in events})
+
+
 CONSUMERS = (
+    Consumer("profile.tiers", {TierChanged: keep_tiers}),
     Consumer(
         "profile.referrals",
         {

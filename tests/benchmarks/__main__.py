@@ -11,6 +11,7 @@ SECTIONS = {
     "real_file": "The real file",
     "latency": "From purchase to score and points",
     "idle": "Memory at rest",
+    "customer_lists": "A million customers",
 }
 
 
