@@ -41,6 +41,7 @@ def main(service: Service, arguments: Sequence[str] | None = None) -> int:
     audited.add_argument(
         "--anchors", help="a file of anchors or of log lines, instead of REGULARS_AUDIT_ANCHORS"
     )
+    commands.add_parser("rotate-keys", help="wrap every data key with the current key of the environment")
     again = commands.add_parser(
         "reapply-erasures", help="after a restore: forget once more who was erased since the backup"
     )
@@ -63,6 +64,8 @@ def main(service: Service, arguments: Sequence[str] | None = None) -> int:
         with surroundings({service.name: service.settings}) as settings:
             if given.command == "audit":
                 return _audit(service, settings[service.name], given.anchors)
+            if given.command == "rotate-keys":
+                return _rotate_keys(service, settings[service.name])
             if given.command == "reapply-erasures":
                 return _reapply_erasures(service, settings[service.name], given.anchors, bus=not given.no_bus)
             if given.command == "parked":
@@ -190,8 +193,22 @@ def _reapply_erasures(service: Service, settings: Settings, file: str | None, *,
     return 0
 
 
+def _rotate_keys(service: Service, settings: Settings) -> int:
+    """The job that ``work`` will do, and what each key wraps now; as JSON."""
+    from shared import key_rotation
+
+    with (
+        processes.open_service(service, settings, "rotate-keys", pool_size=1) as opened,
+        opened.sessions.begin() as session,
+    ):
+        job_id = key_rotation.start(session, "command line")
+        wrapped = key_rotation.wrapped_by(session)
+    print(json.dumps({"service": service.name, "job": str(job_id), "wrapped": wrapped}))
+    return 0
+
+
 # Commands that look at a running deployment from beside it.
-_BESIDE = ("parked", "audit", "reapply-erasures")
+_BESIDE = ("parked", "audit", "reapply-erasures", "rotate-keys")
 
 _COMMANDS: dict[str, Callable[[Service, Settings, Any], int]] = {
     "api": _api,

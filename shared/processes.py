@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.engine import Engine
 
+from shared import key_rotation
 from shared.database import Sessions, open_engine, open_sessions
 from shared.jobs import runner, scheduler
 from shared.jobs.schedule import Context
@@ -197,6 +198,6 @@ def work_loops(opened: OpenService) -> list[tuple[str, Callable[[threading.Event
         )
     ]
     loops.append((f"{service.name} webhooks", lambda stop: sending.run(context, stop)))
-    if service.jobs:
-        loops.append((f"{service.name} jobs", lambda stop: runner.run(service.jobs, context, stop)))
+    jobs = {key_rotation.KIND: key_rotation.rotate_keys, **service.jobs}
+    loops.append((f"{service.name} jobs", lambda stop: runner.run(jobs, context, stop)))
     return loops

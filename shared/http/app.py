@@ -148,10 +148,11 @@ def _everywhere(service: Service) -> tuple[APIRouter, ...]:
     """What every service answers for the tables of shared/."""
     from shared.audit.api import audit_router
     from shared.jobs.api import router as jobs
+    from shared.key_rotation.api import router as sealing_keys
     from shared.messaging.parked_api import router as parked
     from shared.webhooks.api import router as webhooks
 
-    return (jobs, parked, webhooks, audit_router(service.audited_rows))
+    return (jobs, parked, webhooks, sealing_keys, audit_router(service.audited_rows))
 
 
 def _health(readiness: Readiness, *, listed: bool = False) -> Router:
