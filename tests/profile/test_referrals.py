@@ -8,7 +8,7 @@ from sqlalchemy import text
 
 from services.profile.jobs import void_overdue_referrals
 from services.profile.reactions import CONSUMERS
-from services.profile.rules.referrals import ALPHABET, code_of, normal_code, same_place, shown
+from services.profile.rules.referrals import ALPHABET, code_of, normal_code, same_address, shown
 from shared.events.catalogue import EVENTS
 from shared.jobs.schedule import Context
 from tests.profile.conftest import code_of as problem_of
@@ -70,10 +70,27 @@ def test_a_code_is_read_however_it_is_written_and_a_wrong_letter_is_noticed(numb
     assert normal_code(made[:place] + wrong + made[place + 1 :]) is None
 
 
-def test_addresses_are_alike_but_for_case_and_commas():
-    assert same_place("Nanjing Rd. 1, Shanghai 200040", "nanjing rd 1 shanghai, 200040")
-    assert not same_place("Nanjing Rd. 1", "Nanjing Rd. 11")
-    assert not same_place("", " ,")
+@pytest.mark.parametrize(
+    ("other", "alike"),
+    [
+        ({"street": "nanjing road 1", "city": "SHANGHAI", "postcode": "200040"}, True),
+        ({"street": "Nanjing Road 1"}, True),
+        ({"street": "Nanjing Road 1", "city": "Beijing"}, False),
+        ({"street": "Nanjing Road 11", "city": "Shanghai"}, False),
+        ({"street": None, "city": "Shanghai"}, False),
+    ],
+)
+def test_addresses_are_alike_if_they_lead_to_one_door(other, alike):
+    one = {"street": "Nanjing Road, 1", "city": "Shanghai", "country": "CN", "postcode": "200040"}
+    assert same_address(one, other) is same_address(other, one) is alike
+
+
+def test_a_shared_address_is_flagged(profile, wang, li):
+    for customer, street in ((wang, "Nanjing Road, 1"), (li, "nanjing road 1")):
+        home = {"kind": "shipping", "country": "CN", "city": "Shanghai", "street": street}
+        reply = profile.client.post(f"/v1/customers/{customer['id']}/addresses", json=home)
+        assert reply.status_code == 201, reply.text
+    assert bring(profile, code(profile, wang), li).json()["flags"] == ["same_address"]
 
 
 def test_a_customer_has_one_code_until_it_is_revoked(profile, wang):

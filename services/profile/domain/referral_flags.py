@@ -11,8 +11,13 @@ from uuid import UUID
 from sqlalchemy import Row, text
 from sqlalchemy.orm import Session
 
+from services.profile.domain import addresses
 from services.profile.domain.activities import DEVICE
+from services.profile.rules.referrals import same_address
 from shared.blind_indexes import blind
+
+# Of an organisation with hundreds of addresses the first ones have to do.
+_ADDRESSES = 50
 
 
 class Sides(NamedTuple):
@@ -72,4 +77,15 @@ def of(
         "period_began": now - timedelta(days=terms.period_days),
         "most": terms.most_per_period,
     }
-    return sorted(session.scalars(_SHARED, values)), device
+    flags = set(session.scalars(_SHARED, values))
+    if _share_an_address(session, sides):
+        flags.add("same_address")
+    return sorted(flags), device
+
+
+def _share_an_address(session: Session, sides: Sides) -> bool:
+    books = []
+    for customer_id in (sides.referrer_id, sides.referee_id):
+        rows = addresses.of_customer(session, customer_id)[:_ADDRESSES]
+        books.append(addresses.shown(session, rows, clear=True))
+    return any(same_address(one, other) for one in books[0] for other in books[1])

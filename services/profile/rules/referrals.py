@@ -1,7 +1,7 @@
 """Codes that people read to each other, and what speaks for one person being on both sides of a referral."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 # Without I, L, O, U, 0 and 1, which are misread or spell words.
 ALPHABET = "23456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -42,10 +42,21 @@ def needs_review(flags: Sequence[str]) -> bool:
     return not _HELD.isdisjoint(flags)
 
 
-def same_place(one: str, other: str) -> bool:
-    """Whether two addresses are written alike, but for case, blanks and punctuation."""
-    left, right = (re.sub(r"[\W_]+", "", each).casefold() for each in (one, other))
-    return bool(left) and left == right
+def same_address(one: Mapping[str, str | None], other: Mapping[str, str | None]) -> bool:
+    """Whether two addresses lead to one door: the same street and number, and nothing that both name and that differs.
+    Case, blanks and punctuation do not matter."""
+    street, others = _plain(one.get("street")), _plain(other.get("street"))
+    if not street or street != others:
+        return False
+    return all(
+        _plain(one.get(part)) == _plain(other.get(part))
+        for part in ("country", "city", "postcode")
+        if one.get(part) and other.get(part)
+    )
+
+
+def _plain(words: str | None) -> str:
+    return re.sub(r"[\W_]+", "", words or "").casefold()
 
 
 def _check(numbers: Sequence[int]) -> int:
