@@ -14,7 +14,9 @@ from services.profile.api.fields import Country, CustomerName, Day, Id, Label, L
 from services.profile.domain import customer_profiles as profiles
 from services.profile.domain import customer_values
 from services.profile.domain.customer_profiles import Told
+from services.profile.domain.customer_values import ASSIGNED
 from shared.auth.callers import Caller
+from shared.errors import Forbidden
 from shared.http.versions import etag
 
 Kind = Literal["person", "organisation"]
@@ -66,6 +68,11 @@ class CustomerIn(BaseModel):
     time_zone: Zone | None = None
     acquisition_channel: Label | None = Field(default=None, examples=["web"])
     tags: list[Label] = Field(default=[], max_length=100)
+    staff_ids: list[Label] = Field(
+        default=[], max_length=20, description="whose customer it is: members of staff by their ids"
+    )
+    teams: list[Label] = Field(default=[], max_length=20)
+    stores: list[Label] = Field(default=[], max_length=20)
     attributes: dict[AttributeName, AttributeValue] = Field(
         default={},
         max_length=100,
@@ -79,8 +86,13 @@ class CustomerIn(BaseModel):
     )
     told: ToldIn | None = Field(default=None, description="kept with every field that is told here")
 
-    def given(self) -> dict[str, Any]:
-        return self.model_dump(exclude_unset=True, exclude={"external_ids", "told"})
+    def given(self, caller: Caller) -> dict[str, Any]:
+        """What was said. Raises Forbidden ``assignment_not_yours``: who reaches some customers only does not decide who
+        reaches whom."""
+        given = self.model_dump(exclude_unset=True, exclude={"external_ids", "told"})
+        if (caller.reach is not None or caller.customer_id is not None) and given.keys() & set(ASSIGNED):
+            raise Forbidden("assignment_not_yours", "whose customer it is is not yours to say")
+        return given
 
     def told_by(self, source: str) -> Told:
         if self.told is None:
@@ -120,6 +132,9 @@ class CustomerOut(BaseModel):
     time_zone: str | None
     acquisition_channel: str | None
     tags: list[str]
+    staff_ids: list[str]
+    teams: list[str]
+    stores: list[str]
     attributes: dict[str, AttributeValue]
     tier: str | None = Field(description="as scoring last said")
     registered_at: datetime

@@ -2,6 +2,7 @@
 
 import hashlib
 from datetime import datetime
+from itertools import takewhile
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -56,6 +57,9 @@ class CustomerFilterIn(BaseModel):
     acquisition_channel: list[Label] = Many
     tag: list[Label] = Many
     tier: list[Label] = Many
+    staff_id: list[Label] = Many
+    team: list[Label] = Many
+    store: list[Label] = Many
     birthday: list[
         Annotated[StrictStr, StringConstraints(pattern=r"^(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$")]
     ] = Field(default=[], max_length=50, description="MM-DD", examples=[["04-23"]])
@@ -103,7 +107,7 @@ class CustomerFilterIn(BaseModel):
         )
 
 
-_FACETS = tuple(name for name in list(CustomerFilterIn.model_fields)[:18])
+_FACETS = tuple(takewhile(lambda name: name != "source", CustomerFilterIn.model_fields))
 
 
 class ListIn(CustomerFilterIn):
@@ -152,12 +156,12 @@ class DueOut(BaseModel):
     stale: list[str]
 
 
-@router.get("", scopes=["profile:read"])
+@router.get("", scopes=["profile:read"], reach="filtered")
 def list_customers(
     session: Transaction, page: Page, caller: Caller_, query: Annotated[ListIn, Query()]
 ) -> CustomersOut:
     """Customers in the order in which they became known here."""
-    wanted = query.filter(session)
+    wanted = customer_lists.within(query.filter(session), caller.reach)
     rows = customer_lists.page(session, wanted, page.after(("created_at", "id")), page.limit + 1)
     listed = page_of(
         CustomerOut, all_shown(session, rows, caller), page, key=lambda one: (one.created_at, one.id)
@@ -167,7 +171,7 @@ def list_customers(
     return listed  # type: ignore[return-value]
 
 
-@router.post("/search", scopes=["profile:read", "pii:read"])
+@router.post("/search", scopes=["profile:read", "pii:read"], reach="filtered")
 def search_customers(
     body: SearchIn, session: Transaction, page: Page, caller: Caller_
 ) -> PageOf[CustomerOut]:
@@ -186,6 +190,7 @@ def search_customers(
         page.limit + 1,
         external_id=body.external_id.external_id if body.external_id else None,
         source=body.external_id.source if body.external_id else None,
+        reach=caller.reach,
     )
     listed = found[: page.limit]
     meant = list(dict.fromkeys(match.customer_id for match in listed))
@@ -195,11 +200,12 @@ def search_customers(
     }
 
 
-@router.get("/due", scopes=["profile:read"])
+@router.get("/due", scopes=["profile:read"], reach="filtered")
 def list_due_customers(
     session: Transaction,
     page: Page,
     now: Now,
+    caller: Caller_,
     kind: Annotated[list[Kind], Query(max_length=2)] = [],  # noqa: B006
     completeness_lt: Annotated[int | None, Query(ge=0, le=101)] = None,
 ) -> PageOf[DueOut]:
@@ -212,6 +218,7 @@ def list_due_customers(
         page.limit + 1,
         kinds=kind,
         completeness_lt=completeness_lt,
+        reach=caller.reach,
     )
     held = upkeep.standard(session)
     due = []

@@ -35,7 +35,9 @@ def put_customer(
 
     Makes the customer (201) or writes the given fields over what is known (200). The same again changes nothing.
     """
-    row, made = profiles.put(session, (source, external_id), body.given(), now, told=body.told_by(source))
+    row, made = profiles.put(
+        session, (source, external_id), body.given(caller), now, told=body.told_by(source)
+    )
     response.status_code = 201 if made else 200
     return shown(session, row, caller, response)
 
@@ -49,7 +51,7 @@ def create_customer(
     def create() -> CustomerOut:
         names = [(name.source, name.external_id) for name in body.external_ids]
         customer_id = profiles.register(
-            session, body.given(), names, now, told=body.told_by(said_by(caller)), demand_required=True
+            session, body.given(caller), names, now, told=body.told_by(said_by(caller)), demand_required=True
         )
         response.headers["Location"] = f"/profile/v1/customers/{customer_id}"
         return shown(session, profiles.get(session, customer_id), caller, response)
@@ -84,5 +86,5 @@ def update_customer(
     """Change some fields (JSON merge patch): null removes, absent stays. Needs If-Match."""
     row = profiles.lock(session, customer_id)
     check_version(if_match, row.version)
-    changed = profiles.change(session, row, body.given(), now, told=body.told_by(said_by(caller)))
+    changed = profiles.change(session, row, body.given(caller), now, told=body.told_by(said_by(caller)))
     return shown(session, changed, caller, response)

@@ -7,7 +7,7 @@ else along the order of the list until enough are found.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -17,8 +17,10 @@ from sqlalchemy import Row, select
 from sqlalchemy.orm import Session
 
 from services.profile.domain import attributes, regions
+from services.profile.domain.reach import facets_within
 from services.profile.rules.attributes import Unfit, asked_value, measure
 from services.profile.tables import customer
+from shared.auth.callers import Reach
 from shared.database import execute_hot
 from shared.errors import Fault, Invalid
 
@@ -100,6 +102,11 @@ def of_attributes(
         for name in sorted({*exact, *bounds})
     )
     return facets_of(facets), measured
+
+
+def within(wanted: Filter, reach: Reach | None) -> Filter:
+    """``wanted``, among those whom the caller reaches."""
+    return wanted if reach is None else replace(wanted, facets=(*wanted.facets, facets_within(reach)))
 
 
 def page(

@@ -37,7 +37,9 @@ ANNOUNCED = (
     "registered_at",
     "birth_month_day",
 )
-LISTS = ("interests", "personal_values", "tags")
+# Whose customer it is, and so which members of staff reach it.
+ASSIGNED = ("staff_ids", "teams", "stores")
+LISTS = ("interests", "personal_values", "tags", *ASSIGNED)
 COARSE = (
     *ANNOUNCED,
     "city",
@@ -49,9 +51,10 @@ COARSE = (
     "interests",
     "lifestyle",
     "personal_values",
+    *ASSIGNED,
 )
 # Told with the customer, but no attributes that could become stale; tags have a history of their own.
-WITHOUT_PROVENANCE = frozenset({"kind", "registered_at", "tags", "attributes", "birth_month_day"})
+WITHOUT_PROVENANCE = frozenset({"kind", "registered_at", "tags", "attributes", "birth_month_day", *ASSIGNED})
 
 Given = Mapping[str, Any]
 """Fields as the API names them; absent = not spoken of, None = removed."""

@@ -13,7 +13,9 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
+from services.profile.domain.reach import facets_within
 from services.profile.rules import names
+from shared.auth.callers import Reach
 from shared.blind_indexes import blind_many
 from shared.database import execute_hot
 
@@ -78,6 +80,10 @@ _FIND = """
         and not (c.merged_into is not null and exists (
             select from customer_token w where w.token = d.token and w.customer_id = c.merged_into
         ))
+        and (%(reach)s::text[] is null or exists (
+            select from customer m
+            where m.customer_id = coalesce(c.merged_into, c.customer_id) and m.facets && %(reach)s
+        ))
     order by d.customer_id
     limit %(limit)s
 """
@@ -86,6 +92,10 @@ _NAMED = """
     from customer_external_id x join customer c on c.customer_id = x.customer_id
     where x.external_id = %(external_id)s and (%(source)s::text is null or x.source = %(source)s)
         and c.state <> 'erased' and (%(after)s::uuid is null or x.customer_id > %(after)s)
+        and (%(reach)s::text[] is null or exists (
+            select from customer m
+            where m.customer_id = coalesce(c.merged_into, c.customer_id) and m.facets && %(reach)s
+        ))
     order by x.customer_id
     limit %(limit)s
 """
@@ -140,14 +150,17 @@ def find(
     *,
     external_id: str | None = None,
     source: str | None = None,
+    reach: Reach | None = None,
 ) -> list[Match]:
-    """Customers of whom all of ``wanted`` is true (field → value in normal form), in the order of ``found_id``.
+    """Customers of whom all of ``wanted`` is true (field → value in normal form), in the order of ``found_id``; within
+    ``reach`` only, if there is one.
 
     What was written for a merged customer finds its winner; the winner comes once where both have it.
     """
     among = None
+    reached = None if reach is None else list(facets_within(reach))
     if external_id is not None:
-        named = {"external_id": external_id, "source": source}
+        named = {"external_id": external_id, "source": source, "reach": reached}
         if not wanted:
             found = execute_hot(session, _NAMED, named | {"after": after, "limit": limit}).fetchall()
             return [Match(*row) for row in found]
@@ -159,7 +172,7 @@ def find(
         if not terms:
             return []
         tokens.update(blind_many(session, field, terms))
-    asked = {"tokens": sorted(tokens), "after": after, "among": among, "limit": limit}
+    asked = {"tokens": sorted(tokens), "after": after, "among": among, "limit": limit, "reach": reached}
     return [Match(*row) for row in execute_hot(session, _FIND, asked, prepare=False).fetchall()]
 
 

@@ -11,14 +11,16 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Row, select, tuple_, update
+from sqlalchemy import ARRAY, Row, Text, cast, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from services.profile.domain import attributes
+from services.profile.domain.reach import facets_within
 from services.profile.rules import upkeep
 from services.profile.rules.attributes import Definition
 from services.profile.rules.upkeep import Policy, Upkeep
 from services.profile.tables import customer, upkeep_policy
+from shared.auth.callers import Reach
 from shared.database import execute_hot
 from shared.errors import Fault, Invalid
 
@@ -155,8 +157,10 @@ def due(
     *,
     kinds: Sequence[str] = (),
     completeness_lt: int | None = None,
+    reach: Reach | None = None,
 ) -> Sequence[Any]:
-    """Active customers of whom something is missing or stale, the longest overdue first, by ``(due_at, customer_id)``."""
+    """Active customers of whom something is missing or stale, the longest overdue first, by ``(due_at, customer_id)``;
+    within ``reach`` only, if there is one."""
     table = customer.c
     order = (table.due_at, table.customer_id)
     wanted = select(
@@ -166,6 +170,8 @@ def due(
         wanted = wanted.where(table.kind.in_(kinds))
     if completeness_lt is not None:
         wanted = wanted.where(table.completeness < completeness_lt)
+    if reach is not None:
+        wanted = wanted.where(table.facets.op("&&")(cast(list(facets_within(reach)), ARRAY(Text))))
     if after is not None:
         wanted = wanted.where(tuple_(*order) > tuple_(*after))
     return session.execute(wanted.order_by(*order).limit(limit)).all()

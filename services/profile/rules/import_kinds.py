@@ -72,6 +72,9 @@ KINDS: dict[str, dict[str, Field]] = {
         "time_zone": Field("zone"),
         "acquisition_channel": Field("text", longest=100),
         "tags": Field("list"),
+        "staff_ids": Field("list"),
+        "teams": Field("list"),
+        "stores": Field("list"),
         "registered_at": Field("time"),
     },
     "products": {

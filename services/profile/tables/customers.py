@@ -56,6 +56,10 @@ customer = Table(
     Column("provenance", JSONB, nullable=False, server_default=text("'{}'")),
     Column("completeness", SmallInteger, nullable=False, server_default=text("0")),
     Column("due_at", Timestamptz, server_default=func.now()),
+    # Whose customer it is: what a member of staff's token reaches.
+    Column("staff_ids", ARRAY(Text), nullable=False, server_default=text("'{}'")),
+    Column("teams", ARRAY(Text), nullable=False, server_default=text("'{}'")),
+    Column("stores", ARRAY(Text), nullable=False, server_default=text("'{}'")),
     # Followed from scoring; not edited here, so it moves no version.
     Column("tier", Text),
     Column("registered_at", Timestamptz, nullable=False),
@@ -70,7 +74,7 @@ customer = Table(
         Computed(
             "customer_facets(kind, birth_month_day, country, region, city, gender, education, income_band, industry,"
             " organisation_size, lifestyle, language, time_zone, acquisition_channel, tier, interests,"
-            " personal_values, tags, attributes)",
+            " personal_values, tags, staff_ids, teams, stores, attributes)",
             persisted=True,
         ),
     ),

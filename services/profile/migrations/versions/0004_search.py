@@ -14,7 +14,7 @@ def upgrade() -> None:
             kind text, birth_month_day text, country text, region text, city text, gender text, education text,
             income_band text, industry text, organisation_size text, lifestyle text, language text, time_zone text,
             acquisition_channel text, tier text, interests text[], personal_values text[], tags text[],
-            attributes jsonb
+            staff_ids text[], teams text[], stores text[], attributes jsonb
         ) returns text[] language plpgsql immutable parallel safe as $$
         declare
             facets text[] := '{}';
@@ -27,6 +27,15 @@ def upgrade() -> None:
             end if;
             if tags <> '{}' then
                 facets := facets || array(select 'tag=' || each from unnest(tags) each);
+            end if;
+            if staff_ids <> '{}' then
+                facets := facets || array(select 'staff_id=' || each from unnest(staff_ids) each);
+            end if;
+            if teams <> '{}' then
+                facets := facets || array(select 'team=' || each from unnest(teams) each);
+            end if;
+            if stores <> '{}' then
+                facets := facets || array(select 'store=' || each from unnest(stores) each);
             end if;
             if attributes <> '{}' then
                 facets := facets || array(
@@ -50,12 +59,21 @@ def upgrade() -> None:
         $$
         """
     )
+    # Whose customer it is: what a member of staff's token reaches.
+    op.execute(
+        """
+        alter table customer
+            add staff_ids text[] not null default '{}',
+            add teams text[] not null default '{}',
+            add stores text[] not null default '{}'
+        """
+    )
     op.execute(
         """
         alter table customer add facets text[] generated always as (
             customer_facets(kind, birth_month_day, country, region, city, gender, education, income_band, industry,
                 organisation_size, lifestyle, language, time_zone, acquisition_channel, tier, interests,
-                personal_values, tags, attributes)
+                personal_values, tags, staff_ids, teams, stores, attributes)
         ) stored
         """
     )
@@ -89,5 +107,5 @@ def downgrade() -> None:
     op.execute(
         "create index ix_customer_country_created_at_customer_id on customer (country, created_at, customer_id)"
     )
-    op.execute("alter table customer drop facets")
+    op.execute("alter table customer drop facets, drop staff_ids, drop teams, drop stores")
     op.execute("drop function customer_facets")
