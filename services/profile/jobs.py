@@ -2,13 +2,12 @@
 
 from sqlalchemy import func, select
 
-from services.profile.domain import activities, imports, referrals, staging, upkeep
+from services.profile.domain import activities, duplicates, imports, referrals, staging, upkeep
 from services.profile.export_jobs import forget_exports, write_export
 from services.profile.import_jobs import import_purchases
 from services.profile.import_record_jobs import import_records_of_a_kind
 from services.profile.rights_jobs import gather_personal_data
 from services.profile.rules.import_kinds import KINDS
-from services.profile.rights_jobs import gather_personal_data
 from services.profile.tag_jobs import change_tags, evaluate_tag_rule, evaluate_tag_rules, expire_tags
 from shared.jobs.runner import JobFunction
 from shared.jobs.schedule import Context, Scheduled
@@ -58,6 +57,12 @@ def void_overdue_referrals(context: Context, size: int = 1_000) -> None:
             seen = referrals.sweep(session, size, session.execute(select(func.now())).scalar_one())
 
 
+def find_duplicates(context: Context) -> None:
+    """Customers who might be one, for a person to decide."""
+    with context.sessions.begin() as session:
+        duplicates.find_all(session, session.execute(select(func.now())).scalar_one())
+
+
 JOBS: dict[str, JobFunction] = {
     "access_request": gather_personal_data,
     "export": write_export,
@@ -67,6 +72,7 @@ JOBS: dict[str, JobFunction] = {
     "evaluate_tag_rule": evaluate_tag_rule,
 }
 SCHEDULE = (
+    Scheduled("find_duplicates", "30 2 * * *", find_duplicates),
     Scheduled("assess_customers", "*/5 * * * *", assess_customers),
     Scheduled("forget_abandoned_imports", "40 3 * * *", forget_abandoned_imports),
     Scheduled("forget_exports", "25 * * * *", forget_exports),

@@ -33,6 +33,7 @@ __all__ = [
     "PERSONAL",
     "Given",
     "Told",
+    "announce_names",
     "by_name",
     "change",
     "get",
@@ -157,6 +158,11 @@ def names_of(session: Session, ids: Iterable[UUID]) -> dict[UUID, list[customers
     for row in session.execute(rows.order_by(table.source, table.external_id)):
         names[row.customer_id].append((row.source, row.external_id))
     return names
+
+
+def announce_names(session: Session, customer_id: UUID, now: datetime) -> None:
+    """Tell that a customer has other external names than before."""
+    _announce(session, CustomerUpdated, session.execute(_wanted(customer_id)).one(), now)
 
 
 @dataclass

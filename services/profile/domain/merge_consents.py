@@ -25,15 +25,25 @@ Standing = dict[UUID, dict[Topic, Row[Any]]]
 
 REFUSALS = ("denied", "withdrawn")
 
-# The latest refusal of each purpose and channel that was said while the two were one, on either side.
+_LAST = text("select coalesce(pg_sequence_last_value(pg_get_serial_sequence('consent', 'number')), 0)")
+# The latest refusal of each purpose and channel that was said while the two were one, on either side. What another merge
+# repeated, or its undoing handed on, was said when it says.
 _REFUSED = text(
     """
     select distinct on (theirs, purpose, channel) recorded_customer_id = any(cast(:subtree as uuid[])) as theirs, consent.*
     from consent
-    where customer_id = :root and recorded_at >= :merged_at and merge_id is null and state in ('denied', 'withdrawn')
+    where customer_id = :root and state in ('denied', 'withdrawn')
+        and case when merge_id is null then number > :last_consent else recorded_at >= :merged_at end
     order by theirs, purpose, channel, in_force_from desc, number desc
     """
 )
+
+
+def last_number(session: Session) -> int:
+    """Whatever is recorded from now on has a higher one: of customers who are locked, nothing else is under way."""
+    number = session.scalar(_LAST)
+    assert isinstance(number, int)
+    return number
 
 
 def standing_of(session: Session, ids: Collection[UUID]) -> Standing:
@@ -63,22 +73,11 @@ def stricter_of(before: Standing, winner_id: UUID, loser_id: UUID) -> dict[Topic
 
 
 def repeat(
-    session: Session,
-    records: Iterable[Row[Any]],
-    merge_id: UUID,
-    owner_id: UUID,
-    by: str,
-    now: datetime,
+    session: Session, records: Iterable[Row[Any]], merge_id: UUID, owner_id: UUID, by: str, now: datetime
 ) -> None:
     """Append refusals anew, counting from now."""
     rows = [
-        _copy(record, record.recorded_customer_id, owner_id, by)
-        | {
-            "collected_at": record.in_force_from,
-            "in_force_from": now,
-            "recorded_at": now,
-            "merge_id": merge_id,
-        }
+        _copy(record, merge_id, record.recorded_customer_id, owner_id, by) | {"in_force_from": now}
         for record in records
     ]
     if rows:
@@ -93,16 +92,26 @@ def give_back(session: Session, merge_id: UUID) -> None:
 
 
 def refusals_while_merged(
-    session: Session, root_id: UUID, subtree: Collection[UUID], merged_at: datetime
+    session: Session, edge: Row[Any], root_id: UUID, subtree: Collection[UUID]
 ) -> list[Row[Any]]:
     """Ask before the facts go apart; ``theirs`` says on which side each was told."""
-    wanted = {"root": root_id, "subtree": list(subtree), "merged_at": merged_at}
-    return list(session.execute(_REFUSED, wanted))
+    return list(
+        session.execute(
+            _REFUSED,
+            {
+                "root": root_id,
+                "subtree": list(subtree),
+                "last_consent": edge.last_consent,
+                "merged_at": edge.merged_at,
+            },
+        )
+    )
 
 
 def hold_for_both(
     session: Session,
     refused: Iterable[Row[Any]],
+    merge_id: UUID,
     sides: Mapping[bool, tuple[UUID, UUID]],
     by: str,
 ) -> None:
@@ -111,7 +120,7 @@ def hold_for_both(
     ``sides``: for the side that a refusal was told on (``theirs``), the other side: whom it is recorded for, and the
     owner of that.
     """
-    rows = [_copy(record, *sides[record.theirs], by) for record in refused]
+    rows = [_copy(record, merge_id, *sides[record.theirs], by) for record in refused]
     if rows:
         session.execute(insert(consent), rows)
 
@@ -138,8 +147,10 @@ def _changed(customer_id: UUID, topic: Topic, state: str, record: Row[Any], now:
     )
 
 
-def _copy(record: Row[Any], recorded_id: UUID, owner_id: UUID, by: str) -> dict[str, Any]:
-    """The record, said for another customer or at another time. Its evidence stays where it is."""
+def _copy(record: Row[Any], merge_id: UUID, recorded_id: UUID, owner_id: UUID, by: str) -> dict[str, Any]:
+    """A refusal, said once more because of a merge; ``collected_at`` is from when it counted. Its evidence stays where it
+    is."""
+    counted_from = record.in_force_from if record.merge_id is None else record.collected_at
     return {
         "consent_id": uuid7(),
         "customer_id": owner_id,
@@ -148,9 +159,10 @@ def _copy(record: Row[Any], recorded_id: UUID, owner_id: UUID, by: str) -> dict[
         "channel": record.channel,
         "state": record.state,
         "text_version": record.text_version,
-        "collected_at": record.collected_at,
+        "collected_at": counted_from,
         "collected_where": record.collected_where,
-        "in_force_from": record.in_force_from,
+        "in_force_from": counted_from,
         "recorded_at": record.recorded_at,
         "recorded_by": by,
+        "merge_id": merge_id,
     }

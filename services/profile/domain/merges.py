@@ -116,6 +116,7 @@ def join(
             origin=origin,
             strategies=dict(strategies),
             changes_sealed=merge_fields.sealed(session, merge_id, winner_id, plan),
+            last_consent=merge_consents.last_number(session),
             merged_at=now,
             merged_by=by,
             undo_until=now + UNDOABLE_FOR,
@@ -171,7 +172,7 @@ def undo(session: Session, merge_id: UUID, by: str, now: datetime) -> tuple[Row[
     }
     subtree = _hanging_on(loser_id, edges)
     before = merge_consents.standing_of(session, [root_id])
-    refused = merge_consents.refusals_while_merged(session, root_id, subtree, edge.merged_at)
+    refused = merge_consents.refusals_while_merged(session, edge, root_id, subtree)
 
     undone = session.execute(
         update(merge)
@@ -184,7 +185,7 @@ def undo(session: Session, merge_id: UUID, by: str, now: datetime) -> tuple[Row[
     _answer_as(session, loser_id, subtree - {loser_id})
     merge_consents.give_back(session, merge_id)
     sides = {True: (edge.winner_id, root_id), False: (loser_id, loser_id)}
-    merge_consents.hold_for_both(session, refused, sides, by)
+    merge_consents.hold_for_both(session, refused, merge_id, sides, by)
     _give_back_fields(session, edge, edges, now)
     tags.add_up(session, [root_id, loser_id], "merge", now)
 

@@ -2,6 +2,7 @@
 
 from sqlalchemy import (
     ARRAY,
+    BigInteger,
     CheckConstraint,
     Column,
     ForeignKey,
@@ -20,7 +21,8 @@ from shared.database import Timestamptz, Uuid
 
 # One row for each merge ever made. Those that are not undone are the edges of a forest: `loser_id` hangs on `winner_id`,
 # as it was merged; `customer.merged_into` is the root of that path. `changes_sealed` is what the merge wrote over the
-# winner's fields, as JSON {field: [before, given]} sealed for the winner; an undone merge keeps none of it.
+# winner's fields, as JSON {field: [before, given]} sealed for the winner; an undone merge keeps none of it. `last_consent`
+# is the number of the last consent record before it: times cannot tell, for a transaction is as old as its beginning.
 merge = Table(
     "merge",
     metadata,
@@ -31,6 +33,7 @@ merge = Table(
     Column("origin", Text, nullable=False),
     Column("strategies", JSONB, nullable=False, server_default=text("'{}'")),
     Column("changes_sealed", LargeBinary),
+    Column("last_consent", BigInteger, nullable=False),
     Column("merged_at", Timestamptz, nullable=False),
     Column("merged_by", Text, nullable=False),
     Column("undo_until", Timestamptz, nullable=False),

@@ -63,6 +63,7 @@ def upgrade() -> None:
             origin text not null,
             strategies jsonb default '{}' not null,
             changes_sealed bytea,
+            last_consent bigint not null,
             merged_at timestamptz not null,
             merged_by text not null,
             undo_until timestamptz not null,
