@@ -36,6 +36,7 @@ from services.profile.api import (
 )
 from services.profile.consent_jobs import STEPS as CONSENT_STEPS
 from services.profile.domain.api_keys import active
+from services.profile.domain.disclosures import AUDITED_ROWS
 from services.profile.domain.erasure import reapply
 from services.profile.jobs import JOBS, SCHEDULE
 from services.profile.reactions import CONSUMERS
@@ -85,6 +86,7 @@ SERVICE = Service(
     public_paths=pages.PUBLIC,
     active_keys=active,
     forget=reapply,
+    audited_rows=AUDITED_ROWS,
     consumers=CONSUMERS,
     jobs=JOBS,
     steps=(*STEPS, *CONSENT_STEPS),

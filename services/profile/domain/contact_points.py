@@ -15,11 +15,13 @@ from sqlalchemy.dialects.postgresql import ARRAY, BYTEA
 from sqlalchemy.orm import Session
 
 from services.profile.domain import customer_profiles
+from services.profile.domain.disclosures import DIGEST
 from services.profile.domain.links import Links, links_of
 from services.profile.domain.suppressions import HOLD_SHARED
 from services.profile.rules.consents import ADDRESSES, CONTRACT_PURPOSES
 from shared import audit
 from shared.blind_indexes import blind_many
+from shared.ids import uuid7
 
 # An answer is good for one sending: a withdrawal is obeyed by whoever asks after it.
 VALID_FOR = timedelta(seconds=60)
@@ -87,11 +89,16 @@ _SUPPRESSED = text(
     """
 ).bindparams(bindparam("tokens", type_=ARRAY(BYTEA)))
 _AUDIT = text(
-    """
-    insert into disclosure (asked_at, asked_by, customer_id, purpose, channel, outcome, consent_id)
-    select cast(:at as timestamptz), :by, d.customer_id, :purpose, :channel, d.outcome, d.consent_id
-    from unnest(cast(:ids as uuid[]), cast(:outcomes as text[]), cast(:consents as uuid[]))
-        as d (customer_id, outcome, consent_id)
+    f"""
+    with written as (
+        insert into disclosure (lookup_id, asked_at, asked_by, customer_id, purpose, channel, outcome, consent_id)
+        select cast(:lookup as uuid), cast(:at as timestamptz), :by, d.customer_id, :purpose, :channel, d.outcome,
+            d.consent_id
+        from unnest(cast(:ids as uuid[]), cast(:outcomes as text[]), cast(:consents as uuid[]))
+            as d (customer_id, outcome, consent_id)
+        returning *
+    )
+    select {DIGEST} from written
     """
 )
 
@@ -116,9 +123,11 @@ def look_up(session: Session, ids: Sequence[UUID], purpose: str, channel: str, b
         each: _answer(links, asked, row, clear.get(each, {}), suppressed.get(each), at)
         for each, row in rows.items()
     }
-    session.execute(
+    lookup = uuid7()
+    digest = session.scalar(
         _AUDIT,
         {
+            "lookup": lookup,
             "at": at,
             "by": by,
             "purpose": purpose,
@@ -132,6 +141,8 @@ def look_up(session: Session, ids: Sequence[UUID], purpose: str, channel: str, b
         session,
         "contact_points_asked",
         by=by,
+        subject=str(lookup),
+        rows=digest,
         purpose=purpose,
         channel=channel,
         asked_count=len(answers),

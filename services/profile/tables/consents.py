@@ -93,6 +93,8 @@ disclosure = Table(
     "disclosure",
     metadata,
     Column("disclosure_id", BigInteger, Identity(always=True), primary_key=True),
+    # The rows of one lookup: the audit log holds their digest.
+    Column("lookup_id", Uuid, nullable=False, index=True),
     Column("asked_at", Timestamptz, nullable=False),
     Column("asked_by", Text, nullable=False),
     Column("customer_id", Uuid, nullable=False),

@@ -82,7 +82,12 @@ def upgrade() -> None:
     )
     op.execute("alter table access_block alter column sealed set storage external")
 
+    # Nobody has disclosed anything yet where this runs for the first time.
+    op.execute("alter table disclosure add column lookup_id uuid not null")
+    op.execute("create index ix_disclosure_lookup_id on disclosure (lookup_id)")
+
 
 def downgrade() -> None:
+    op.execute("alter table disclosure drop column lookup_id")
     for table in ("access_block", "access_request", "forgotten_name", "erasure_receipt", "erasure"):
         op.execute(f"drop table {table}")
