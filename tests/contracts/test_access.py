@@ -92,6 +92,16 @@ def test_a_customers_own_token_comes_in_where_the_document_says_so(guarded, idp)
             assert ask(under_test, operation, own, MINE) not in (401, 403), operation.template
 
 
+def test_a_member_of_staff_with_a_portfolio_is_refused_wherever_it_could_show_others_customers(guarded, idp):
+    under_test, operations, _ = guarded
+    limited = {"somebody's keeper": idp.token("*", staff_id="somebody")}
+    reaching = [operation for operation in operations if operation.access.reach is None]
+    assert len(reaching) > len(operations) / 2
+    assert wrong_answers(under_test, reaching, limited, {403}) == []
+    for operation in operations:
+        assert operation.access.reach is None or "customer_id" not in operation.pattern.groupindex
+
+
 def test_of_a_strangers_body_nothing_is_read(guarded, idp):
     under_test, operations, powerless = guarded
     refused = {"none": None, "expired": idp.token(exp=int(time.time()) - 3600), "powerless": powerless}
