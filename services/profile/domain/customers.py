@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from services.profile.domain import forgotten
 from services.profile.rules.facts import CustomerRef, PurchaseFacts, UnmatchedReturnFacts
+from shared.database import execute_hot
 from shared.errors import Fault, Gone, Invalid, NotFound
 from shared.events.profile import CustomerRegistered, ExternalId
 from shared.ids import uuid7
@@ -62,6 +63,19 @@ _CREATE = text(
     returning customer_id
     """
 )
+
+# The same for one customer of whom only a name is known, who became one with a fact of a time that is not ahead.
+_CREATE_ONE = """
+    with named as (
+        insert into customer_external_id (source, external_id, customer_id)
+        values (%(source)s, %(external_id)s, %(id)s)
+        on conflict do nothing
+        returning customer_id
+    )
+    insert into customer (customer_id, kind, registered_at, created_at, updated_at)
+    select customer_id, 'person', least(%(since)s::timestamptz, now()), now(), now() from named
+    returning registered_at, now()
+"""
 
 # By id or by the name of an outside system, in one statement. A merge keeps `merged_into` at the root, and the root of
 # a merged customer is active: erasure takes the whole tree.
@@ -171,6 +185,31 @@ def ensure_strangers(session: Session, candidates: Sequence[Candidate], now: dat
             one.customer_id = (
                 ensured.customer_id if ensured.created else owners.get(ensured.recorded_customer_id)
             )
+
+
+def make_stranger(session: Session, source: str, external_id: str, since: datetime) -> bool:
+    """Make the customer whom nobody knows under this name yet, and announce it; False, and nothing written, where
+    somebody is. ``since``: the fact with which it became one."""
+    customer_id = uuid7()
+    made = execute_hot(
+        session,
+        _CREATE_ONE,
+        {"source": source, "external_id": external_id, "id": customer_id, "since": since},
+    ).fetchone()
+    if made is None:
+        return False
+    registered_at, now = made
+    announce(
+        session,
+        CustomerRegistered(
+            customer_id=customer_id,
+            kind="person",
+            external_ids=(ExternalId(source=source, external_id=external_id),),
+            registered_at=registered_at,
+            historical=is_historical(session, registered_at, now),
+        ),
+    )
+    return True
 
 
 def resolve_late(session: Session, candidates: Sequence[Candidate]) -> None:
