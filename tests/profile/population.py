@@ -81,7 +81,15 @@ def populate(session: Session, count: int, *, commit: bool = False) -> None:
         if commit:
             session.commit()
     session.connection().exec_driver_sql(_PURCHASES)
-    for table in ("customer", "customer_external_id", "customer_token", "customer_measure", "purchase"):
+    session.connection().exec_driver_sql(_LINES)
+    for table in (
+        "customer",
+        "customer_external_id",
+        "customer_token",
+        "customer_measure",
+        "purchase",
+        "purchase_line",
+    ):
         session.connection().exec_driver_sql(f"analyze {table}")
     session.connection().exec_driver_sql("analyze shared.subject_key")
     if commit:
@@ -174,9 +182,14 @@ _PURCHASES = """
     select gen_random_uuid(), 'shop', 'p' || c.number || '-' || k, c.customer_id, c.customer_id, b.at, b.at, true, 'CNY',
         1990, 1990, '\\x00'
     from (select customer_id, row_number() over (order by customer_id) as number from customer) c
-    cross join lateral generate_series(1, (1 + c.number % 3)::int) k
-    cross join lateral (select now() - make_interval(secs => (c.number * 7919 + k * 104729) % 94608000) as at) b
-    where c.number % 5 <> 0
+    cross join lateral generate_series(1, (1 + mod(c.number, 3))::int) k
+    cross join lateral (select now() - make_interval(secs => mod(c.number * 7919 + k * 104729, 94608000)) as at) b
+    where mod(c.number, 5) <> 0
+"""
+
+_LINES = """
+    insert into purchase_line (purchase_id, line, sku, quantity, unit_price, amount_minor, accounting_amount_minor)
+    select purchase_id, 1, 'sku' || mod(row_number() over (), 500), 1, 19.90, 1990, 1990 from purchase
 """
 
 

@@ -89,6 +89,6 @@ def test_no_list_search_or_overview_reads_a_whole_table(crowd):
         assert read_whole(crowd) == before, known
     found = crowd.client.post("/v1/customers/search", json={"email": somebody.email}).json()["items"]
     assert [one["name"] for one in found] == [somebody.name]
-    for path in (f"{somebody.customer_id}/overview", f"{somebody.customer_id}/timeline", "due"):
+    for path in (f"{found[0]['id']}/overview", f"{found[0]['id']}/timeline", "due"):
         assert crowd.client.get(f"/v1/customers/{path}").status_code == 200
         assert read_whole(crowd) == before, path
