@@ -2,6 +2,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from services.profile.app import SERVICE
+from tests.identity_provider import IdentityProvider
 from tests.profile.conftest import YESTERDAY, code_of
 
 TOMORROW = (datetime.now(UTC) + timedelta(days=1)).replace(microsecond=0)
@@ -93,3 +95,32 @@ def test_contacts_of_a_customer_come_latest_first_and_by_kind(profile, wang):
 def test_what_cannot_be_is_refused(profile, wang, fields, code):
     reply = contact(profile, **fields)
     assert (reply.status_code, code_of(reply)) == (422, code)
+
+
+@pytest.fixture(scope="module")
+def idp():
+    with IdentityProvider() as provider:
+        yield provider
+
+
+def test_members_of_staff_record_and_see_what_is_about_theirs(service, idp):
+    under_test = service(SERVICE, **idp.settings)
+    theirs = {"Authorization": f"Bearer {idp.token('*', staff_id='ann')}"}
+    made = {}
+    for name, staff in (("hers", ["ann"]), ("others", ["ben"])):
+        under_test.client.put(f"/v1/customers/by-external-id/crm/{name}", json={"staff_ids": staff})
+        body = {"kind": "call", "direction": "inbound", "next_step": {"text": name, "due_at": YESTERDAY}}
+        body["customer"] = {"source": "crm", "external_id": name}
+        made[name] = under_test.client.post("/v1/interactions", json=body).json()["id"]
+        reply = under_test.stranger.post("/v1/interactions", json=body, headers=theirs)
+        assert reply.status_code == (201 if name == "hers" else 403), reply.text
+    stranger = body | {"customer": {"source": "crm", "external_id": "nobody"}}
+    refused = under_test.stranger.post("/v1/interactions", json=stranger, headers=theirs)
+    assert (refused.status_code, code_of(refused)) == (403, "beyond_reach")
+    due = under_test.stranger.get("/v1/next-steps", headers=theirs).json()["items"]
+    assert {one["next_step"]["text"] for one in due} == {"hers"}
+    for name, status in (("hers", 200), ("others", 403)):
+        path = f"/v1/interactions/{made[name]}"
+        assert under_test.stranger.get(path, headers=theirs).status_code == status
+        done = under_test.stranger.post(f"{path}/complete-next-step", headers=theirs)
+        assert done.status_code == status

@@ -11,9 +11,11 @@ from sqlalchemy import Row
 from sqlalchemy.orm import Session
 
 from services.profile.api.fields import CustomerId, CustomerName, Id, Label, When, customer_ref
-from services.profile.domain import customer_profiles, interactions
+from services.profile.domain import customer_profiles, customers, interactions
 from services.profile.domain.interactions import InteractionFacts, Texts
+from services.profile.domain.reach import reaches
 from shared.auth.callers import Caller
+from shared.errors import Forbidden
 from shared.http.dependencies import Caller_, Now, Transaction
 from shared.http.idempotency import Once
 from shared.http.paging import Page, PageOf, page_of
@@ -104,6 +106,7 @@ class InteractionOut(BaseModel):
 @router.post(
     "/interactions",
     scopes=["interactions:write"],
+    reach="filtered",
     status_code=201,
     response_model=InteractionOut,
     responses={200: {"model": InteractionOut, "description": "Recorded before under this name"}},
@@ -117,8 +120,13 @@ def record_interaction(
     facts under the same name are 409 `interaction_differs`.
     """
 
+    facts = body.facts()
+    if caller.reach is not None:
+        known = customers.resolve_many(session, [facts.customer]).get(facts.customer)
+        _demand_reach(session, caller, known and known.customer_id)
+
     def create() -> InteractionOut:
-        row, new = interactions.record(session, body.facts(), caller.name, now)
+        row, new = interactions.record(session, facts, caller.name, now)
         response.status_code = 201 if new else 200
         response.headers["Location"] = f"/profile/v1/interactions/{row.interaction_id}"
         return _shown(session, [row], caller)[0]
@@ -126,17 +134,22 @@ def record_interaction(
     return once(InteractionOut, create)
 
 
-@router.get("/interactions/{interaction_id}", scopes=["interactions:read"])
+@router.get("/interactions/{interaction_id}", scopes=["interactions:read"], reach="filtered")
 def get_interaction(interaction_id: UUID, session: Transaction, caller: Caller_) -> InteractionOut:
     """A contact with a customer."""
-    return _shown(session, [interactions.get(session, interaction_id)], caller)[0]
+    row = interactions.get(session, interaction_id)
+    _demand_reach(session, caller, row.customer_id)
+    return _shown(session, [row], caller)[0]
 
 
-@router.post("/interactions/{interaction_id}/complete-next-step", scopes=["interactions:write"])
+@router.post(
+    "/interactions/{interaction_id}/complete-next-step", scopes=["interactions:write"], reach="filtered"
+)
 def complete_next_step(
     interaction_id: UUID, session: Transaction, now: Now, caller: Caller_
 ) -> InteractionOut:
     """Say that the next step was taken. Again changes nothing."""
+    _demand_reach(session, caller, interactions.get(session, interaction_id).customer_id)
     return _shown(session, [interactions.complete(session, interaction_id, caller.name, now)], caller)[0]
 
 
@@ -156,7 +169,7 @@ def list_customer_interactions(
     return page_of(InteractionOut, shown, page, key=lambda one: (one.occurred_at, one.id))  # type: ignore[return-value]
 
 
-@router.get("/next-steps", scopes=["interactions:read"])
+@router.get("/next-steps", scopes=["interactions:read"], reach="filtered")
 def list_next_steps(
     session: Transaction,
     page: Page,
@@ -164,12 +177,20 @@ def list_next_steps(
     staff_id: Annotated[list[Label], Query(max_length=50, description="whose")] = [],  # noqa: B006
     due_at_lt: Annotated[When | None, Query(description="due before")] = None,
 ) -> PageOf[InteractionOut]:
-    """What is still to be done after contacts, the most urgent first."""
+    """What is still to be done after contacts, the most urgent first. Members of staff see what is about theirs."""
     after = page.after(("next_step_due_at", "id"))
-    rows = interactions.next_steps(session, after, page.limit + 1, staff_ids=staff_id, due_before=due_at_lt)
+    rows = interactions.next_steps(
+        session, after, page.limit + 1, staff_ids=staff_id, due_before=due_at_lt, reach=caller.reach
+    )
     due = {row.interaction_id: row.next_step_due_at for row in rows}
     shown = _shown(session, rows, caller)
     return page_of(InteractionOut, shown, page, key=lambda one: (due[one.id], one.id))  # type: ignore[return-value]
+
+
+def _demand_reach(session: Session, caller: Caller, customer_id: UUID | None) -> None:
+    """Raises Forbidden ``beyond_reach``. A customer whom nobody knows is beyond everybody's."""
+    if caller.reach is not None and (customer_id is None or not reaches(session, customer_id, caller.reach)):
+        raise Forbidden("beyond_reach", "this token reaches the customers of its holder only")
 
 
 def _shown(session: Session, rows: Sequence[Row[Any]], caller: Caller) -> list[InteractionOut]:

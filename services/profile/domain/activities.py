@@ -108,6 +108,7 @@ def record_many(session: Session, facts: Sequence[ActivityFacts], now: datetime)
     """
     owners = customers.resolve_and_lock(session, (one.customer for one in facts if one.customer is not None))
     definitions = activity_types.definitions(session, {one.type for one in facts})
+    facts = [one._replace(device_id=(one.device_id or "").strip() or None) for one in facts]
     devices = sorted({one.device_id for one in facts if one.device_id is not None})
     tokens = dict(zip(devices, blind_many(session, DEVICE, devices), strict=True))
     outcomes: dict[int, Outcome] = {}
@@ -144,7 +145,7 @@ def attach(session: Session, device_ids: Iterable[str], customer_id: UUID) -> in
     At most the latest 10,000 activities. Announces them. Nothing happens to an erased customer. The caller has
     authenticated the person: activities alone never say who somebody is.
     """
-    tokens = blind_many(session, DEVICE, sorted(set(device_ids)))
+    tokens = blind_many(session, DEVICE, sorted({device_id.strip() for device_id in device_ids}))
     owner = customers.lock_owners(session, [customer_id]).get(customer_id)
     if not tokens or owner is None:
         return 0

@@ -5,15 +5,17 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Row, select, text, tuple_, update
+from sqlalchemy import ARRAY, Row, Text, cast, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from services.profile.domain import customers, pricing
+from services.profile.domain.reach import facets_within
 from services.profile.domain.recording import Outcome
 from services.profile.rules.facts import CustomerRef
-from services.profile.tables import interaction
+from services.profile.tables import customer, interaction
 from shared import sealing
+from shared.auth.callers import Reach
 from shared.errors import Conflict, Fault, Invalid, NotFound, Refusal
 from shared.events.profile_behaviour import InteractionRecorded
 from shared.ids import uuid7
@@ -121,8 +123,9 @@ def next_steps(
     *,
     staff_ids: Sequence[str] = (),
     due_before: datetime | None = None,
+    reach: Reach | None = None,
 ) -> Sequence[Row[Any]]:
-    """What is still to be done, by ``(next_step_due_at, interaction_id)``."""
+    """What is still to be done, among the customers within ``reach``, by ``(next_step_due_at, interaction_id)``."""
     order = (interaction.c.next_step_due_at, interaction.c.interaction_id)
     rows = select(interaction).where(
         interaction.c.next_step_due_at.is_not(None), interaction.c.next_step_done_at.is_(None)
@@ -131,6 +134,12 @@ def next_steps(
         rows = rows.where(interaction.c.staff_id.in_(staff_ids))
     if due_before is not None:
         rows = rows.where(interaction.c.next_step_due_at < due_before)
+    if reach is not None:
+        theirs = select(customer.c.customer_id).where(
+            customer.c.customer_id == interaction.c.customer_id,
+            customer.c.facets.bool_op("&&")(cast(list(facets_within(reach)), ARRAY(Text))),
+        )
+        rows = rows.where(theirs.exists())
     if after is not None:
         rows = rows.where(tuple_(*order) > tuple_(*after))
     return session.execute(rows.order_by(*order).limit(limit)).all()

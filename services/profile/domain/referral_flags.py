@@ -69,7 +69,7 @@ def of(
     session: Session, sides: Sides, device_id: str | None, terms: Row[Any], now: datetime
 ) -> tuple[list[str], bytes | None]:
     """The flags of a referral that is being recorded, and the token of the referee's device."""
-    device = None if device_id is None else blind(session, DEVICE, device_id)
+    device = None if device_id is None else blind(session, DEVICE, device_id.strip())
     if sides.referrer_id == sides.referee_id:
         return ["self_referral"], device
     values = sides._asdict() | {
