@@ -17,6 +17,7 @@ from shared.events.profile import (
     PurchaseFact,
     PurchaseRecorded,
     PurchaseReturned,
+    ReturnMatched,
 )
 from shared.events.scoring import ErasureCompletedInScoring, TierChanged
 from shared.messaging.consumer import Consumer
@@ -59,6 +60,7 @@ CONSUMERS = (
         {
             PurchaseRecorded: qualify_referrals,
             PurchaseReturned: qualify_referrals,
+            ReturnMatched: qualify_referrals,
             PurchaseCancelled: qualify_referrals,
             CustomersMerged: follow_merges,
             CustomersUnmerged: follow_merges,
