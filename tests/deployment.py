@@ -128,6 +128,7 @@ class Deployment:
             "REGULARS_BLIND_INDEX_KEY": secrets.token_hex(32),
             "REGULARS_MAILBOX_DIR": str(self.directory / "mailbox"),
             "REGULARS_PUBLIC_URL": self.url("feedback"),
+            "REGULARS_PROFILE_PUBLIC_URL": self.url("profile"),
             **self.settings,
         }
 

@@ -10,9 +10,9 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
-from services.profile.domain import consents, contact_points
+from services.profile.domain import consents, contact_points, identities
 from services.profile.domain.consents import GivenConsent
-from tests.profile.conftest import code_of
+from tests.profile.conftest import NOW, code_of
 from tests.profile.test_consents import say
 
 
@@ -95,6 +95,21 @@ def test_an_answer_carries_the_links_that_a_message_needs(profile, wang):
     [service] = ask(profile, wang["id"], purpose="service")
     assert service["preferences_url"] is not None
     assert service["unsubscribe_url"] is None
+
+
+def test_on_wechat_the_openid_that_was_verified_last_stands_for_the_address(profile, wang):
+    with profile.under_test.sessions.begin() as session:
+        for value, verified in (
+            ("oFirst_0123456789abcdefghijk", True),
+            ("oGuess_0123456789abcdefghijk", False),
+        ):
+            identities.add(
+                session, customer_id_of(wang), "wechat_openid", value, verified=verified, by="test", now=NOW
+            )
+    [answer] = ask(profile, wang["id"], purpose="service", channel="wechat")
+    assert (answer["address"], answer["name"]) == ("oFirst_0123456789abcdefghijk", "王芳")
+    nobody = profile.customer("nobody")
+    assert ask(profile, nobody["id"], purpose="service", channel="wechat")[0]["reason"] == "no_contact_point"
 
 
 def test_an_expired_consent_gives_nothing_from_the_moment_of_its_end(profile, wang):

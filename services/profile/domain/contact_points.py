@@ -5,7 +5,7 @@ suppression waits for that. So an answer never rests on a state that somebody wa
 was acknowledged is obeyed by every answer after it.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -14,7 +14,7 @@ from sqlalchemy import Row, bindparam, text
 from sqlalchemy.dialects.postgresql import ARRAY, BYTEA
 from sqlalchemy.orm import Session
 
-from services.profile.domain import customer_profiles
+from services.profile.domain import customer_profiles, identities
 from services.profile.domain.disclosures import DIGEST
 from services.profile.domain.links import Links, links_of
 from services.profile.domain.suppressions import HOLD_SHARED
@@ -81,6 +81,19 @@ _ASKED = text(
     ) p on true
     """
 )
+# The WeChat openid that was verified last, of each customer or of anybody merged into it.
+_OPENIDS = text(
+    """
+    select distinct on (w.owner_id) w.owner_id, i.*
+    from (
+        select customer_id, coalesce(merged_into, customer_id) as owner_id from customer
+        where customer_id = any(cast(:owners as uuid[])) or merged_into = any(cast(:owners as uuid[]))
+    ) w
+    join customer_identity i on i.customer_id = w.customer_id
+    where i.namespace = 'wechat_openid' and i.verified_at is not null
+    order by w.owner_id, i.verified_at desc, i.identity_id desc
+    """
+)
 _SUPPRESSED = text(
     """
     select distinct on (address_token) address_token, reason from suppression
@@ -117,6 +130,8 @@ def look_up(session: Session, ids: Sequence[UUID], purpose: str, channel: str, b
     at = max(row.at for row in rows.values())
     opened |= _open(session, asked, [row for row in rows.values() if _seal_of(row) not in opened])
     clear = {row.asked: opened[_seal_of(row)] for row in rows.values() if not _refusal(row, purpose)}
+    if channel == "wechat":
+        _add_openids(session, clear, {each: rows[each].customer_id for each in clear})
     suppressed = _suppressed(session, asked, clear)
     links = links_of(session)
     answers = {
@@ -197,7 +212,7 @@ def _hold(session: Session, asked: _Asked, ids: Sequence[UUID]) -> dict[UUID, Ro
 def _answer(
     links: Links, asked: _Asked, row: Row[Any], clear: _Clear, suppressed: str | None, at: datetime
 ) -> ContactPoint:
-    address = clear.get(asked.field) if asked.field else None
+    address = clear.get(asked.field or asked.channel)
     reason = _refusal(row, asked.purpose)
     if reason is None and address is None:
         reason = "no_contact_point"
@@ -226,6 +241,14 @@ def _answer(
         if asked.purpose in CONTRACT_PURPOSES
         else links.to_unsubscribe(row.customer_id, asked.purpose, asked.channel),
     )
+
+
+def _add_openids(session: Session, clear: dict[UUID, _Clear], owners: Mapping[UUID, UUID]) -> None:
+    """On WeChat nobody has an address: the openid by which the company's account knows the customer stands for it."""
+    found = session.execute(_OPENIDS, {"owners": sorted(set(owners.values()))}).all()
+    openids = dict(zip((row.owner_id for row in found), identities.values_of(session, found), strict=True))
+    for each, owner_id in owners.items():
+        clear[each] = clear[each] | {"wechat": openids.get(owner_id)}
 
 
 def _suppressed(session: Session, asked: _Asked, clear: dict[UUID, _Clear]) -> dict[UUID, str]:
