@@ -135,6 +135,12 @@ def test_whoever_has_the_address_now_is_seen_and_not_written_to(profile, wang):
     lookup = {"customer_ids": [new["id"]], "purpose": "service", "channel": "email"}
     [answer] = profile.client.post("/v1/contact-points/lookup", json=lookup).json()["items"]
     assert (answer["address"], answer["reason"]) == (None, "suppressed")
+    # An identity shows as well as an address does.
+    other = profile.customer("98", name="韩梅梅")
+    mailbox = {"namespace": "email", "value": "wang.fang@example.com"}
+    assert profile.client.post(f"/v1/customers/{other['id']}/identities", json=mailbox).status_code < 300
+    listed = profile.client.get("/v1/erasures/returned").json()["items"]
+    assert {one["customer_id"] for one in listed} == {new["id"], other["id"]}
 
 
 def test_who_comes_back_by_own_will_is_welcome(profile, wang):

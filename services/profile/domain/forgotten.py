@@ -36,7 +36,9 @@ _LIFT_SUPPRESSIONS = text(
 _RETURNED = text(
     """
     select c.customer_id, f.field, f.token, f.customer_id as erased_id, f.forgotten_at, c.created_at
-    from forgotten_name f join customer_token t using (token) join customer c on c.customer_id = t.customer_id
+    from forgotten_name f join (
+        select token, customer_id from customer_token union select token, customer_id from customer_identity
+    ) t using (token) join customer c on c.customer_id = t.customer_id
     where f.lifted_at is null and c.state <> 'erased' and (c.customer_id, f.token) > (:customer_id, :token)
     order by c.customer_id, f.token limit :limit
     """
