@@ -79,7 +79,7 @@ class SuppressionsOut(BaseModel):
     response_model=SuppressionOut,
     responses={200: {"model": SuppressionOut, "description": "This is in force already"}},
 )
-def suppress(body: SuppressionIn, session: Transaction, caller: Caller_, response: Response) -> Any:
+def set_suppression(body: SuppressionIn, session: Transaction, caller: Caller_, response: Response) -> Any:
     """Reach a customer or an address no more on a channel, for whatever purpose.
 
     Holds for every lookup of contact points from the moment it is acknowledged.
