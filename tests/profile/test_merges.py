@@ -2,6 +2,8 @@
 
 import pytest
 
+from services.profile.domain.merges import MOVES
+from services.profile.tables import metadata
 from tests.profile.conftest import code_of, line
 
 
@@ -242,8 +244,8 @@ def test_merges_are_listed_latest_first_with_their_state(profile, pair):
         ),
         ("update purchase set customer_id = recorded_customer_id", "nothing_belongs_to_a_merged_customer"),
         (
-            "insert into merge select gen_random_uuid(), loser_id, winner_id, origin, '{}', null, merged_at, '', "
-            "undo_until from merge",
+            """insert into merge select gen_random_uuid(), loser_id, winner_id, origin, '{}', null, 0, merged_at, '',
+            undo_until from merge""",
             "merges_form_a_forest",
         ),
     ],
@@ -258,3 +260,11 @@ def test_a_fact_or_a_merge_out_of_place_is_noticed(profile, pair, tampering, not
         sql for name, sql in profile.under_test.service.invariants.items() if name.startswith(noticed)
     ]
     assert profile.ask(invariant) == [(False,)]
+
+
+def test_every_table_that_a_merge_moves_is_found_by_its_owner():
+    for name in MOVES:
+        table = metadata.tables[name]
+        found = [next(iter(index.columns)).name for index in table.indexes]
+        assert "customer_id" in found, name
+    assert {"purchase", "purchase_return", "consent", "activity", "interaction"} <= set(MOVES)

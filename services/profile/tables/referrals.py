@@ -80,8 +80,8 @@ referral_party = Table(
     metadata,
     Column("referral_id", Uuid, ForeignKey("referral.referral_id"), primary_key=True),
     Column("role", Text, primary_key=True),
-    Column("customer_id", Uuid, ForeignKey("customer.customer_id"), nullable=False),
-    Column("recorded_customer_id", Uuid, nullable=False),
+    Column("customer_id", Uuid, nullable=False),
+    Column("recorded_customer_id", Uuid, ForeignKey("customer.customer_id"), nullable=False),
     Column("referred_at", Timestamptz, nullable=False),
     CheckConstraint("role in ('referrer', 'referee')", name="role"),
     Index(

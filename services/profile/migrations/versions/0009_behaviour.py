@@ -46,7 +46,7 @@ def upgrade() -> None:
             constraint uq_activity_source_external_id unique (source, external_id),
             constraint ck_activity_named_whole check ((source is null) = (external_id is null)),
             constraint ck_activity_somebodys check (num_nonnulls(customer_id, device_token) > 0),
-            constraint fk_activity_customer_id foreign key(customer_id) references customer (customer_id)
+            constraint fk_activity_recorded_customer_id foreign key(recorded_customer_id) references customer (customer_id)
         )
         """
     )
@@ -96,7 +96,7 @@ def upgrade() -> None:
             constraint ck_interaction_kind check (kind in ('call', 'email', 'visit', 'chat', 'letter', 'other')),
             constraint ck_interaction_direction check (direction in ('inbound', 'outbound')),
             constraint ck_interaction_done_was_due check (next_step_done_at is null or next_step_due_at is not null),
-            constraint fk_interaction_customer_id foreign key(customer_id) references customer (customer_id)
+            constraint fk_interaction_recorded_customer_id foreign key(recorded_customer_id) references customer (customer_id)
         )
         """
     )
@@ -189,7 +189,7 @@ def upgrade() -> None:
             constraint pk_referral_party primary key (referral_id, role),
             constraint ck_referral_party_role check (role in ('referrer', 'referee')),
             constraint fk_referral_party_referral_id foreign key(referral_id) references referral (referral_id),
-            constraint fk_referral_party_customer_id foreign key(customer_id) references customer (customer_id)
+            constraint fk_referral_party_recorded_customer_id foreign key(recorded_customer_id) references customer (customer_id)
         )
         """
     )
