@@ -16,9 +16,11 @@ from services.profile.api import (
     contacts,
     customer_lists,
     customers,
+    duplicates,
     erasures,
     exports,
     fulfilments,
+    identities,
     imports,
     interactions,
     merges,
@@ -38,6 +40,7 @@ from services.profile.consent_jobs import STEPS as CONSENT_STEPS
 from services.profile.domain.api_keys import active
 from services.profile.domain.disclosures import AUDITED_ROWS
 from services.profile.domain.erasure import reapply
+from services.profile.domain.reach import reaches
 from services.profile.jobs import JOBS, SCHEDULE
 from services.profile.reactions import CONSUMERS
 from services.profile.rights_jobs import STEPS
@@ -53,7 +56,9 @@ SERVICE = Service(
     routers=(
         customer_lists.router,
         customers.router,
+        identities.router,
         merges.router,
+        duplicates.router,
         contacts.router,
         attributes.router,
         consents.router,
@@ -87,6 +92,7 @@ SERVICE = Service(
     active_keys=active,
     forget=reapply,
     audited_rows=AUDITED_ROWS,
+    reaches=reaches,
     consumers=CONSUMERS,
     jobs=JOBS,
     steps=(*STEPS, *CONSENT_STEPS),
