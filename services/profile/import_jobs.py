@@ -64,21 +64,28 @@ def import_purchases(
 
 
 def batches(
-    job: RunningJob, mapping: Any, parser: imports.Parser[imports.Parsed], size: int
+    job: RunningJob,
+    mapping: Any,
+    parser: imports.Parser[imports.Parsed],
+    size: int,
+    start: int | None = None,
 ) -> Generator[tuple[Checked[imports.Parsed], int, int, bool]]:
-    """The rows that the cursor has not passed yet, ``size`` at a time: checked, how many, how many there are in all
-    (an estimate until the last), and whether these are the last. Raises Invalid for a file that cannot be read."""
+    """The rows that the cursor has not passed yet (or those from ``start`` on), ``size`` at a time and never across the
+    cursor: checked, how many, how many there are in all (an estimate until the last), and whether these are the last.
+    Raises Invalid for a file that cannot be read."""
     meter = imports.Meter(uploads.read(job.sessions, job.id))
     with job.sessions.begin() as session:
         upload_size = imports.upload_size(session, job.id)
-    done = job.cursor.get("rows", 0)
+    passed = job.cursor.get("rows", 0)
+    done = passed if start is None else start
     try:
         rows = imports.rows_of(meter, mapping, parser.layout)
         deque(islice(rows, done), maxlen=0)
         while True:
-            batch = list(islice(rows, size))
+            wanted = size if done >= passed else min(size, passed - done)
+            batch = list(islice(rows, wanted))
             done += len(batch)
-            last = len(batch) < size
+            last = len(batch) < wanted
             # The size of the whole is known in bytes only.
             total = done if last else max(done, done * upload_size // max(meter.read, 1))
             yield imports.check(parser, batch), len(batch), total, last
@@ -89,17 +96,26 @@ def batches(
 
 
 def _read(job: RunningJob, mapping: Mapping, size: int) -> None:
-    """The file from its start: rows that are staged already are skipped, the others checked and staged."""
+    """The file from its start: rows that are staged already are skipped, the others checked and staged. What is only
+    counted waits in memory until it is much; after a kill the rows since then are read again for it."""
     parser = RowParser(mapping, pseudonyms(job))
-    done = job.cursor.get("rows", 0)
-    with closing(ahead(job, batches(job, mapping, parser, size))) as batch:
+    counts = staging.Counts()
+    staged = job.cursor.get("rows", 0)
+    done = counted = job.cursor.get("counted", 0)
+    with closing(ahead(job, batches(job, mapping, parser, size, counted))) as batch:
         for checked, row_count, total, last in batch:
             done += row_count
+            counts.add(checked.rows)
+            if done <= staged and not last:
+                continue
             with job.chunk() as chunk:
                 staging.put(chunk.session, job.id, checked.rows)
                 _note_read(job, chunk, checked, row_count)
                 chunk.total = total
-                chunk.cursor = {"phase": "read", "rows": done}
+                if last or counts.are_many():
+                    counts.write(chunk.session, job.id)
+                    counted = done
+                chunk.cursor = {"phase": "read", "rows": done, "counted": counted}
                 if last:
                     _end_reading(job, chunk, mapping)
 

@@ -4,6 +4,7 @@ from sqlalchemy import func, select
 
 from services.profile.domain import activities, duplicates, imports, referrals, staging, upkeep
 from services.profile.export_jobs import forget_exports, write_export
+from services.profile.fetch_jobs import fetch_imports
 from services.profile.import_jobs import import_purchases
 from services.profile.import_record_jobs import import_records_of_a_kind
 from services.profile.rights_jobs import gather_personal_data
@@ -76,6 +77,7 @@ SCHEDULE = (
     Scheduled("assess_customers", "*/5 * * * *", assess_customers),
     Scheduled("forget_abandoned_imports", "40 3 * * *", forget_abandoned_imports),
     Scheduled("forget_exports", "25 * * * *", forget_exports),
+    Scheduled("fetch_imports", "*/15 * * * *", fetch_imports),
     Scheduled("forget_activities", "10 3 * * *", forget_activities),
     Scheduled("evaluate_tag_rules", "20 * * * *", evaluate_tag_rules),
     Scheduled("expire_tags", "*/15 * * * *", expire_tags),

@@ -1,9 +1,36 @@
 """What profile is told by its environment beside what every service is told."""
 
-from pydantic import Field, PositiveInt
+import json
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, SecretStr, model_validator
 
 from shared import signed_links
 from shared.settings import Settings
+
+
+class ImportSource(BaseModel):
+    """Where files to import turn up: a folder that ``work`` can read, or an address (never one of the inner network, but
+    for ``REGULARS_OUTBOUND_NETWORKS``). ``mapping`` is the name of a saved one, ``authorization`` the header to send."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    mapping: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    folder: str | None = Field(default=None, min_length=1)
+    url: str | None = Field(default=None, min_length=1, max_length=2000)
+    authorization: SecretStr | None = None
+
+    @model_validator(mode="after")
+    def _is_somewhere(self) -> Self:
+        if (self.folder is None) == (self.url is None):
+            raise ValueError("an import source has either a folder or a url")
+        return self
+
+
+def listed(value: Any) -> Any:
+    """A list as JSON."""
+    return json.loads(value) if isinstance(value, str) else value
 
 
 class ProfileSettings(Settings):
@@ -27,6 +54,11 @@ class ProfileSettings(Settings):
     )
     sign_ups_per_hour: PositiveInt = Field(
         default=300, description="how many forms one source takes in an hour"
+    )
+
+    import_sources: Annotated[tuple[ImportSource, ...], BeforeValidator(listed)] = Field(
+        default=(),
+        description="JSON: folders and addresses that are looked at every quarter of an hour; a new file is imported",
     )
 
     @property

@@ -105,6 +105,7 @@ def settings_for(url: str) -> Settings:
             "key_pepper": "a-pepper-of-the-benchmark",
             "sealing_keys": {"k1": bytes(range(32))},
             "link_key": "a-link-key-of-the-benchmark-alone",
+            "audit_key": "an-audit-key-of-the-benchmark-alone",
             "blind_index_key": "a-blind-index-key-of-the-benchmark",
         }
     )

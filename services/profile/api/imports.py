@@ -227,21 +227,7 @@ def _take(
 ) -> UUID:
     """A job with the mapping as it is now and the first block of its file, held until the last one is here."""
     with sessions.begin() as session:
-        saved = imports.find_mapping(session, mapping)
-        if kind != (meant := saved["definition"].get("kind", "purchases")):
-            raise Invalid("kind_mismatch", f"the mapping is one of {meant}")
-        if declared is not None and declared != saved["definition"]["format"]:
-            raise Invalid(
-                "format_mismatch",
-                f"the mapping reads {saved['definition']['format']}, the Content-Type says {declared}",
-            )
-        parameters = {
-            "kind": kind,
-            "mapping": {"name": mapping, "version": saved["version"], "definition": saved["definition"]},
-            "dry_run": dry_run,
-            "upload": True,
-        }
-        job_id = jobs.create(session, f"import_{kind}", parameters, created_by=caller, held=True)
+        job_id = imports.take(session, mapping, by=caller, kind=kind, dry_run=dry_run, declared=declared)
         uploads.append(session, job_id, 0, first)
     return job_id
 

@@ -199,7 +199,8 @@ def rows_of(
         return _customers(session, wanted, after, limit)
     rows, order = _READ[wanted.kind](wanted.filters)
     if after is not None:
-        rows = rows.where(tuple_(*order) > tuple_(*after))
+        place = [UUID(value) if isinstance(value, str) else value for value in after]
+        rows = rows.where(tuple_(*order) > tuple_(*place))
     found = [dict(row._mapping) for row in session.execute(rows.order_by(*order).limit(limit))]
     if len(found) < limit:
         return found, None

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
@@ -18,7 +19,8 @@ from services.profile.rules.mapping_shape import FileShape
 from services.profile.rules.mapping_sheets import sheet_rows
 from services.profile.rules.mapping_values import Refused
 from services.profile.tables import import_mapping
-from shared.errors import NotFound
+from shared.errors import Invalid, NotFound
+from shared.jobs import jobs
 from shared.jobs.tables import upload_block
 
 Parsed = TypeVar("Parsed")
@@ -71,6 +73,35 @@ def list_mappings(session: Session, after: str | None, limit: int) -> list[RowMa
     if after is not None:
         statement = statement.where(import_mapping.c.name > after)
     return list(session.execute(statement).mappings())
+
+
+def take(
+    session: Session,
+    mapping: str,
+    *,
+    by: str,
+    kind: str | None = None,
+    dry_run: bool = False,
+    declared: str | None = None,
+) -> UUID:
+    """A job for a file that is about to arrive, with the mapping as it is now, held until its upload is whole. Raises
+    NotFound; Invalid ``kind_mismatch`` or ``format_mismatch`` for a mapping of another kind or format."""
+    saved = find_mapping(session, mapping)
+    definition = saved["definition"]
+    meant = definition.get("kind", "purchases")
+    if kind is not None and kind != meant:
+        raise Invalid("kind_mismatch", f"the mapping is one of {meant}")
+    if declared is not None and declared != definition["format"]:
+        raise Invalid(
+            "format_mismatch", f"the mapping reads {definition['format']}, the Content-Type says {declared}"
+        )
+    parameters = {
+        "kind": meant,
+        "mapping": {"name": mapping, "version": saved["version"], "definition": definition},
+        "dry_run": dry_run,
+        "upload": True,
+    }
+    return jobs.create(session, f"import_{meant}", parameters, created_by=by, held=True)
 
 
 def upload_size(session: Session, job_id: UUID) -> int:
@@ -159,6 +190,12 @@ def check(parser: Parser[Parsed], rows: Iterable[stream.Row]) -> Checked[Parsed]
     checked.seen, parser.seen = parser.seen, Counter()
     checked.unknown_countries, parser.unknown_countries = parser.unknown_countries, Counter()
     return checked
+
+
+def clock(session: Session) -> datetime:
+    """The database's time: whoever says how old a file is asks one clock."""
+    now: datetime = session.execute(select(func.now())).scalar_one()
+    return now
 
 
 def abandoned(session: Session) -> list[UUID]:

@@ -19,6 +19,8 @@ from services.profile.rules.mapping_orders import MOST_LINES, StagedRow
 from services.profile.rules.mapping_rows import PURCHASE, RETURN, SKIPPED, UNKNOWN_COUNTRY, ParsedRow
 
 CODES, QUANTITIES = 0, 1
+# Distinct codes and quantities kept in memory: some MB.
+_MOST_COUNTS = 20_000
 
 _COPY = """copy import_order (job_id, kind, order_number, first_line, row_count, rows) from stdin (format binary)"""
 _COPY_TYPES = ["uuid", "int2", "text", "int8", "int4", "bytea"]
@@ -94,12 +96,33 @@ class Order(NamedTuple):
     too_long: bool = False
 
 
+class Counts:
+    """How often the rows name a code or a quantity, on the way into the database: written when there are many."""
+
+    def __init__(self) -> None:
+        self.codes: Counter[str] = Counter()
+        self.quantities: Counter[int] = Counter()
+
+    def are_many(self) -> bool:
+        return len(self.codes) + len(self.quantities) > _MOST_COUNTS
+
+    def add(self, rows: Iterable[tuple[int, ParsedRow]]) -> None:
+        parsed = [row for _, row in rows]
+        self.codes.update([row.sku for row in parsed])
+        self.quantities.update([row.quantity for row in parsed if row.kind == PURCHASE])
+
+    def write(self, session: Session, job_id: UUID) -> None:
+        counters: tuple[tuple[int, Counter[Any]], ...] = ((CODES, self.codes), (QUANTITIES, self.quantities))
+        for what, counts in counters:
+            values = {"values": [str(value) for value in counts], "rows": list(counts.values())}
+            session.execute(_ADD_COUNTS, {"job_id": job_id, "what": what} | values)
+            counts.clear()
+
+
 def put(session: Session, job_id: UUID, rows: Iterable[tuple[int, ParsedRow]]) -> None:
-    """Stage rows with their line numbers, in one COPY, and count what they name."""
+    """Stage rows with their line numbers, in one COPY, and sum up what they say of customers."""
     orders: dict[tuple[int, str], list[tuple[int, ParsedRow]]] = {}
     customers: dict[tuple[str, str], list[Any]] = {}
-    codes: Counter[str] = Counter()
-    quantities: Counter[int] = Counter()
     for staged in rows:
         row = staged[1]
         kind = row.kind
@@ -116,9 +139,6 @@ def put(session: Session, job_id: UUID, rows: Iterable[tuple[int, ParsedRow]]) -
                 told[0] += 1
                 if row.occurred_at < told[1]:
                     told[1] = row.occurred_at
-        codes[row.sku] += 1
-        if kind == PURCHASE:
-            quantities[row.quantity] += 1
     if not orders:
         return
     connection: Any = session.connection().connection.driver_connection
@@ -126,31 +146,18 @@ def put(session: Session, job_id: UUID, rows: Iterable[tuple[int, ParsedRow]]) -
         copy.set_types(_COPY_TYPES)
         for (kind, number), lines in orders.items():
             copy.write_row((job_id, kind, number, lines[0][0], len(lines), _packed(lines)))
-    _add(session, job_id, customers, codes, quantities)
-
-
-def _add(
-    session: Session,
-    job_id: UUID,
-    customers: dict[tuple[str, str], list[Any]],
-    codes: Counter[str],
-    quantities: Counter[int],
-) -> None:
     if customers:
-        named = sorted(customers)
+        names = sorted(customers)
         session.execute(
             _ADD_CUSTOMERS,
             {
                 "job_id": job_id,
-                "customers": [customer for customer, _ in named],
-                "countries": [country for _, country in named],
-                "rows": [customers[one][0] for one in named],
-                "first": [customers[one][1] for one in named],
+                "customers": [customer for customer, _ in names],
+                "countries": [country for _, country in names],
+                "rows": [customers[one][0] for one in names],
+                "first": [customers[one][1] for one in names],
             },
         )
-    for what, counts in ((CODES, codes), (QUANTITIES, quantities)):
-        values = {"values": [str(value) for value in counts], "rows": list(counts.values())}
-        session.execute(_ADD_COUNTS, {"job_id": job_id, "what": what} | values)
 
 
 def _packed(lines: Sequence[tuple[int, ParsedRow]]) -> bytes:
@@ -257,6 +264,7 @@ __all__ = [
     "PURCHASE",
     "QUANTITIES",
     "RETURN",
+    "Counts",
     "Order",
     "StagedCustomer",
     "clear",

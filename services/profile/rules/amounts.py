@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from decimal import ROUND_HALF_UP, Context, Decimal
+from functools import lru_cache
 from typing import NamedTuple
 
 from services.profile.rules.facts import LineFacts
@@ -42,7 +43,7 @@ def price(
     """
     amounts = []
     for number, line in enumerate(lines, 1):
-        gross = _round(_EXACT.multiply(line.unit_price, line.quantity).scaleb(exponent, _EXACT))
+        gross = _gross(line.unit_price, line.quantity, exponent)
         if line.discount_minor > gross:
             raise Unpriceable(
                 "discount_exceeds_amount", number, "the discount is more than the line's amount"
@@ -61,6 +62,12 @@ def price(
     if sum(converted) > LARGEST_MINOR:
         raise Unpriceable("amount_too_large", len(amounts), f"amounts go up to {LARGEST_MINOR} minor units")
     return Amounts(amounts, converted, total, sum(converted))
+
+
+# Few prices are asked often: a file of half a million lines has some thousand.
+@lru_cache(maxsize=50_000)
+def _gross(unit_price: Decimal, quantity: int, exponent: int) -> int:
+    return _round(_EXACT.multiply(unit_price, quantity).scaleb(exponent, _EXACT))
 
 
 def _round(value: Decimal) -> int:

@@ -7,6 +7,7 @@ the same; with any other content it is a conflict.
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import lru_cache
 from hashlib import sha256
 
 from services.profile.rules.facts import LineFacts, MatchedReturnFacts, PurchaseFacts, UnmatchedReturnFacts
@@ -50,6 +51,7 @@ def matched_return_fingerprint(facts: MatchedReturnFacts) -> bytes:
     return _digest(head, (f"{line.line}{_FIELD}{line.quantity}" for line in facts.lines))
 
 
+@lru_cache(maxsize=50_000)
 def canonical(value: Decimal) -> str:
     """A decimal in the one way that this service writes it: no exponent, no trailing zeros."""
     return format(value.normalize(), "f")
