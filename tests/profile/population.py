@@ -1,4 +1,5 @@
-"""A company's customers by the ten thousand or the million, made set-based: for tests and benchmarks of lists."""
+"""A company's customers by the ten thousand or the million, made set-based, each with a consent to marketing by e-mail: for
+tests and benchmarks of lists."""
 
 import random
 from collections.abc import Iterator
@@ -82,6 +83,7 @@ def populate(session: Session, count: int, *, commit: bool = False) -> None:
             session.commit()
     session.connection().exec_driver_sql(_PURCHASES)
     session.connection().exec_driver_sql(_LINES)
+    session.connection().exec_driver_sql(_CONSENTS)
     for table in (
         "customer",
         "customer_external_id",
@@ -190,6 +192,14 @@ _PURCHASES = """
 _LINES = """
     insert into purchase_line (purchase_id, line, sku, quantity, unit_price, amount_minor, accounting_amount_minor)
     select purchase_id, 1, 'sku' || mod(row_number() over (), 500), 1, 19.90, 1990, 1990 from purchase
+"""
+
+_CONSENTS = """
+    insert into consent (consent_id, customer_id, recorded_customer_id, purpose, channel, state, collected_at,
+        in_force_from, recorded_at, recorded_by)
+    select gen_random_uuid(), customer_id, customer_id, 'marketing', 'email', 'granted', created_at, created_at, created_at,
+        'population'
+    from customer
 """
 
 
