@@ -52,6 +52,10 @@ class Bus(Protocol):
     def prepare(self, topics: Sequence[str]) -> None:
         """Make what is missing: topics with 12 partitions, and the bus's own tables where it has any."""
 
+    def forget_old(self) -> int:
+        """Drop what topics with a finite retention need not keep any longer; how many records went. A broker that does
+        so by itself has nothing to do here."""
+
     def publish(self, messages: Sequence[Message]) -> None:
         """Returns when all of them are kept; raises BusUnavailable when some may not be. Makes topics it does not know."""
 

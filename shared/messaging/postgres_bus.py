@@ -14,9 +14,23 @@ from typing import Any
 import psycopg
 from sqlalchemy.engine import make_url
 
+from shared.events.catalogue import KEPT_DAYS
 from shared.messaging.bus import PARTITIONS, BusUnavailable, Message, Record
 from shared.messaging.postgres_reader import PostgresReader
 from shared.messaging.postgres_tables import Place, has_tables, make_tables, make_topics
+
+_FORGET = """
+delete from record where (topic_id, partition, "offset") in (
+    select r.topic_id, r.partition, r."offset" from partition p
+    cross join lateral (
+        select * from record r where r.topic_id = p.topic_id and r.partition = p.partition
+            and r."offset" < p.next_offset - 1
+        order by r."offset" limit 1000
+    ) r
+    where p.topic_id = (select id from topic where name = %s)
+        and r.appended_at < now() - make_interval(days => %s)
+)
+"""
 
 
 class PostgresBus:
@@ -32,6 +46,17 @@ class PostgresBus:
         with self._guarded(), self._connect() as connection:
             make_tables(connection)
             self._topics.update(make_topics(connection, topics))
+
+    def forget_old(self) -> int:
+        """In portions. The last record of a partition stays, so that a reader who was away finds its way to the end."""
+        with self._guarded(), self._connect() as connection:
+            if not has_tables(connection):
+                return 0
+            gone = 0
+            for topic, days in KEPT_DAYS.items():
+                while found := connection.execute(_FORGET, (topic, days)).rowcount:
+                    gone += found
+            return gone
 
     def publish(self, messages: Sequence[Message]) -> None:
         if not messages:

@@ -135,6 +135,8 @@ class Relay:
                 with self._engine.connect() as other:
                     partitions.ensure(other)
                     partitions.drop_old(other)
+                with suppress(BusUnavailable):  # the next hour will do
+                    self._bus.forget_old()
             if now - hinted >= _HINT_EVERY:
                 hinted = now
                 low.raise_if_safe(connection)

@@ -6,8 +6,10 @@ import sys
 import threading
 import time
 
+import psycopg
 import pytest
 
+from shared.events.catalogue import KEPT_DAYS
 from shared.messaging import postgres_reader
 from shared.messaging.bus import Message, open_bus
 from shared.messaging.postgres_bus import PostgresBus
@@ -198,3 +200,26 @@ def test_a_bus_that_is_away_says_so_and_serves_again(topic):
         with pytest.raises(BusUnavailable):
             bus.lag("g", [topic])
         bus.close()
+
+
+def test_what_a_topic_need_not_keep_goes_and_readers_go_on(empty_database, monkeypatch):
+    monkeypatch.setitem(KEPT_DAYS, "short", 30)
+    bus = PostgresBus(empty_database)
+    for topic in ("short", "long"):
+        bus.publish([Message(topic, "a", str(number).encode()) for number in range(5)])
+    with psycopg.connect(empty_database) as connection:
+        connection.execute("update record set appended_at = now() - interval '31 days' where \"offset\" < 3")
+    assert (bus.forget_old(), bus.forget_old()) == (3, 0)
+    kept = {
+        topic: [r.value for r in read_all(bus.consume("g", [topic]), count)]
+        for topic, count in (("short", 2), ("long", 5))
+    }
+    assert kept == {"short": [b"3", b"4"], "long": [b"0", b"1", b"2", b"3", b"4"]}
+
+    with psycopg.connect(empty_database) as connection:
+        connection.execute("update record set appended_at = now() - interval '31 days'")
+    assert bus.forget_old() == 1
+    late = bus.consume("late", ["short"])
+    assert [record.value for record in read_all(late, 1)] == [b"4"]
+    late.commit()
+    assert bus.lag("late", ["short"]) == 0

@@ -175,6 +175,9 @@ class Faltering:
             raise BusUnavailable("away")
         self._bus.publish(messages)
 
+    def forget_old(self):
+        return self._bus.forget_old()
+
 
 def test_an_outage_of_the_bus_loses_nothing(world, vocabulary, empty_database):
     bus = open_bus(empty_database)
