@@ -193,7 +193,7 @@ def define_activity_type(
     return ActivityTypeOut.model_validate(row._mapping)
 
 
-@router.get("/activity-types", scopes=["activities:read"])
+@router.get("/activity-types", scopes=["activities:read"], reach="anyone")
 def list_activity_types(session: Transaction, page: Page) -> PageOf[ActivityTypeOut]:
     """The company's own types of activities, by name."""
     after = page.after(("name",))

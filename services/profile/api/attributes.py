@@ -126,7 +126,7 @@ def put_attribute(
     return row._mapping
 
 
-@router.get("/v1/attributes", scopes=["profile:read"])
+@router.get("/v1/attributes", scopes=["profile:read"], reach="anyone")
 def list_attributes(
     session: Transaction,
     page: Page,
@@ -137,7 +137,7 @@ def list_attributes(
     return page_of(AttributeOut, rows, page, key=lambda row: (row.name,))  # type: ignore[return-value]
 
 
-@router.get("/v1/attributes/{name}", scopes=["profile:read"], response_model=AttributeOut)
+@router.get("/v1/attributes/{name}", scopes=["profile:read"], response_model=AttributeOut, reach="anyone")
 def get_attribute(name: Named, session: Transaction, response: Response) -> Any:
     """A defined attribute."""
     row = attributes.get(session, name)
@@ -153,7 +153,7 @@ def retire_attribute(name: Named, session: Transaction, now: Now, response: Resp
     return row._mapping
 
 
-@router.get("/v1/upkeep-policies/{kind}", scopes=["profile:read"], response_model=UpkeepOut)
+@router.get("/v1/upkeep-policies/{kind}", scopes=["profile:read"], response_model=UpkeepOut, reach="anyone")
 def get_upkeep_policy(kind: Kind, session: Transaction, response: Response) -> Any:
     """What should be known of customers of a kind, and how fresh."""
     row = upkeep.policy(session, kind)

@@ -71,13 +71,13 @@ def publish_consent_text(
     return row
 
 
-@router.get("/{purpose}/{version}", scopes=["consents:read"], response_model=ConsentTextOut)
+@router.get("/{purpose}/{version}", scopes=["consents:read"], response_model=ConsentTextOut, reach="anyone")
 def get_consent_text(purpose: Purpose, version: Version, session: Transaction) -> Any:
     """One version."""
     return consent_texts.get(session, purpose, version)
 
 
-@router.get("", scopes=["consents:read"])
+@router.get("", scopes=["consents:read"], reach="anyone")
 def list_consent_texts(session: Transaction, page: Page) -> PageOf[ConsentTextOut]:
     """All versions, by purpose and version."""
     rows = consent_texts.page(session, page.after(("purpose", "version")), page.limit + 1)

@@ -101,7 +101,7 @@ class InfluenceOut(BaseModel):
     levels: list[LevelOut]
 
 
-@router.get("/referral-programme", scopes=["referrals:read"], response_model=ProgrammeOut)
+@router.get("/referral-programme", scopes=["referrals:read"], response_model=ProgrammeOut, reach="anyone")
 def get_referral_programme(session: Transaction, response: Response) -> Any:
     """The terms of bringing others."""
     return _terms(referral_codes.programme(session), response)

@@ -109,7 +109,7 @@ def save_region_set(
     return _shown(session, row, response)
 
 
-@router.get("/region-sets", scopes=["regions:read"])
+@router.get("/region-sets", scopes=["regions:read"], reach="anyone")
 def list_region_sets(session: Transaction, page: Page) -> PageOf[RegionSetHead]:
     """Region sets by name."""
     after = page.after(("name",))
@@ -117,7 +117,7 @@ def list_region_sets(session: Transaction, page: Page) -> PageOf[RegionSetHead]:
     return page_of(RegionSetHead, rows, page, key=lambda row: (row.name,))  # type: ignore[return-value]
 
 
-@router.get("/region-sets/{name}", scopes=["regions:read"], response_model=RegionSetOut)
+@router.get("/region-sets/{name}", scopes=["regions:read"], response_model=RegionSetOut, reach="anyone")
 def get_region_set(name: SetName, session: Transaction, response: Response) -> Any:
     """A region set with its areas and places. An area without places is not kept."""
     return _shown(session, regions.find(session, name), response)
