@@ -86,14 +86,56 @@ def execute_hot(
     except psycopg.Error as error:
         if driver.closed:
             connection.invalidate(error)
-        raise DBAPIError.instance(
-            statement,
-            None,
-            error,
-            psycopg.Error,
-            hide_parameters=True,
-            connection_invalidated=driver.closed,
-        ) from error
+        raise _refused(statement, error, lost=driver.closed) from error
+
+
+def execute_alone(session: Session, statement: LiteralString, parameters: Any) -> psycopg.Cursor[Any]:
+    """Run a hot statement that is a transaction by itself: what it did is committed when this returns.
+
+    One round trip instead of the four of a transaction with two statements, and no session around it: 22 µs of CPU
+    instead of 350 (measured: psycopg 3.3, SQLAlchemy 2.1). Whoever calls it does nothing else that must hold together
+    with it. In a session that has begun, or that was given one connection only, the statement is part of that
+    transaction. Errors are as those of ``execute_hot``.
+    """
+    engine = session.bind
+    if not isinstance(engine, Engine) or session.in_transaction():
+        return execute_hot(session, statement, parameters)
+    lease = None
+    try:
+        lease = engine.raw_connection()
+        driver = lease.driver_connection
+        assert isinstance(driver, psycopg.Connection)
+        driver.autocommit = True
+        cursor = driver.execute(statement, parameters)
+        driver.autocommit = False
+        return cursor
+    except BaseException as error:
+        lost = lease is None or not _in_transactions_again(lease.driver_connection)
+        if lease is not None and lost:
+            lease.invalidate(error)
+        if isinstance(error, psycopg.Error):
+            raise _refused(statement, error, lost=lost) from error
+        raise
+    finally:
+        if lease is not None:
+            lease.close()
+
+
+def _in_transactions_again(driver: Any) -> bool:
+    """Whether the next one who gets this connection has to commit: else nobody may get it."""
+    try:
+        if not driver.closed:
+            driver.autocommit = False
+    except psycopg.Error:
+        return False
+    return not driver.closed
+
+
+def _refused(statement: str, error: psycopg.Error, *, lost: bool) -> BaseException:
+    refused: BaseException = DBAPIError.instance(
+        statement, None, error, psycopg.Error, hide_parameters=True, connection_invalidated=lost
+    )
+    return refused
 
 
 __all__ = [
@@ -101,6 +143,7 @@ __all__ = [
     "Sessions",
     "Timestamptz",
     "Uuid",
+    "execute_alone",
     "execute_hot",
     "new_metadata",
     "open_engine",

@@ -53,9 +53,19 @@ class Template:
         return ".*" in self.pattern.pattern
 
     @property
+    def noun(self) -> str:
+        return _noun(self.path)
+
+    @property
     def rank(self) -> tuple[bool, ...]:
         """Sorts what is said literally before what is named: ``/items/latest`` before ``/items/{item_id}``."""
         return (self.any_length, *(segment.startswith("{") for segment in self.path.split("/")))
+
+
+def _noun(path: str) -> str:
+    """The third step: ``purchases`` of ``/profile/v1/purchases/{source}/{external_id}``."""
+    steps = path.split("/", 4)
+    return steps[3] if len(steps) > 3 else ""
 
 
 class Operations:
@@ -84,20 +94,23 @@ class Operations:
                 self.all.append(operation)
                 template.operations.setdefault(method, operation)
         self._templates = sorted(templates.values(), key=lambda template: template.rank)
-        self._by_length: dict[int, list[Template]] = {}
+        self._nouns = {template.noun for template in self._templates}
+        self._remembered: dict[tuple[int, str], list[Template]] = {}
 
     def find(self, path: str) -> tuple[Template, dict[str, str]] | None:
         """The template under which ``path`` is served, and the path parameters as they were sent."""
         length = path.count("/")
-        candidates = self._by_length.get(length)
+        noun = _noun(path)
+        candidates = self._remembered.get((length, noun))
         if candidates is None:
             candidates = [
                 template
                 for template in self._templates
-                if template.any_length or template.path.count("/") == length
+                if template.any_length
+                or (template.path.count("/") == length and (template.noun == noun or "{" in template.noun))
             ]
-            if length < _LONGEST_REMEMBERED:
-                self._by_length[length] = candidates
+            if length < _LONGEST_REMEMBERED and noun in self._nouns:
+                self._remembered[length, noun] = candidates
         for template in candidates:
             if match := template.pattern.match(path):
                 return template, match.groupdict()

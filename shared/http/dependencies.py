@@ -28,7 +28,7 @@ def close(exchange: Exchange, *, commit: bool) -> None:
     if session is None:
         return
     try:
-        if commit:
+        if commit and session.in_transaction():
             session.commit()
     finally:
         session.close()

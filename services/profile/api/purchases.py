@@ -1,6 +1,5 @@
 """/purchases: what customers bought."""
 
-import json
 from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, Literal
@@ -8,6 +7,7 @@ from uuid import UUID
 
 from fastapi import Response
 from pydantic import BaseModel, Field, StrictBool
+from pydantic_core import to_json
 
 from services.profile.api.fields import (
     Currency,
@@ -222,7 +222,7 @@ def _item(outcome: Outcome) -> BatchItemOut:
     return BatchItemOut(status=status, id=outcome.id, customer_id=outcome.customer_id)
 
 
-def _as_recorded(facts: PurchaseFacts, recorded: Recorded) -> str:
+def _as_recorded(facts: PurchaseFacts, recorded: Recorded) -> bytes:
     """A PurchaseOut of what was just told, without asking for it: this is the busiest route of the suite."""
     amounts = recorded.amounts
     reply: dict[str, Any] = {
@@ -249,7 +249,7 @@ def _as_recorded(facts: PurchaseFacts, recorded: Recorded) -> str:
         "lines": [line | {"returned_quantity": 0} for line in recorded.lines],
         "returns": [],
     }
-    return json.dumps(reply, ensure_ascii=False, separators=(",", ":"))
+    return to_json(reply)
 
 
 def _written(value: datetime) -> str:

@@ -1,7 +1,8 @@
 """How a purchase looks on its way into the database and into its event."""
 
+import json
+from collections.abc import Iterable
 from datetime import datetime
-from decimal import Decimal
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -14,7 +15,7 @@ from shared.events.profile import PurchaseRecorded
 
 
 class Recorded(NamedTuple):
-    """A purchase just recorded, as the database has it."""
+    """A purchase just recorded, as the database has it; ``lines`` only where somebody asks for one purchase."""
 
     purchase_id: UUID
     customer_id: UUID | None
@@ -23,6 +24,15 @@ class Recorded(NamedTuple):
     historical: bool
     amounts: Amounts
     lines: list[dict[str, Any]]
+
+
+class Known(NamedTuple):
+    """What the database adds to a purchase's facts."""
+
+    customer_id: UUID | None
+    recorded_customer_id: UUID | None
+    recorded_at: datetime
+    historical: bool
 
 
 # The columns that a report of a purchase fills, as one JSON object per purchase: one parameter of one type, whatever
@@ -122,11 +132,82 @@ def event(facts: PurchaseFacts, recorded: Recorded) -> PurchaseRecorded:
     )
 
 
-def copy_lines(session: Session, lines: dict[UUID, list[dict[str, Any]]]) -> None:
+def event_data(id_: UUID, facts: PurchaseFacts, amounts: Amounts, known: Known) -> str:
+    """The data of ``event`` as JSON, for those who tell many: a fifth of the time that validating and dumping the event
+    takes (541,909 rows: 0.9 s of CPU against 4.4 s). A test holds the two together."""
+    moved = known.recorded_customer_id != known.customer_id
+    data = {
+        "customer_id": _text(known.customer_id),
+        "recorded_customer_id": _text(known.recorded_customer_id) if moved else None,
+        "source": facts.source,
+        "external_id": facts.external_id,
+        "occurred_at": _moment(facts.occurred_at),
+        "recorded_at": _moment(known.recorded_at),
+        "historical": known.historical,
+        "currency": facts.currency,
+        "exchange_rate": None if facts.exchange_rate is None else canonical(facts.exchange_rate),
+        "purchase_id": str(id_),
+        "channel": facts.channel,
+        "store": facts.store,
+        "staff_id": facts.staff_id,
+        "total_minor": amounts.total,
+        "accounting_total_minor": amounts.accounting_total,
+        "coupon_codes": facts.coupon_codes,
+        "campaign_id": facts.campaign_id,
+        "lines": [
+            {
+                "line": number,
+                "sku": line.sku,
+                "brand": line.brand,
+                "category": line.category,
+                "quantity": line.quantity,
+                "unit_price": canonical(line.unit_price),
+                "discount_minor": line.discount_minor,
+                "amount_minor": amount,
+                "accounting_amount_minor": accounting_amount,
+                "unit_cost_minor": line.unit_cost_minor,
+            }
+            for number, (line, amount, accounting_amount) in enumerate(
+                zip(facts.lines, amounts.lines, amounts.accounting_lines, strict=True), 1
+            )
+        ],
+    }
+    return _encode(data)
+
+
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
+
+
+def _moment(value: datetime) -> str:
+    return value.isoformat().replace("+00:00", "Z")
+
+
+def _text(value: UUID | None) -> str | None:
+    return None if value is None else str(value)
+
+
+def copy_lines(session: Session, told: Iterable[tuple[UUID, PurchaseFacts, Amounts]]) -> None:
     """COPY, because lines are most of what an import writes (facts: 341k rows/s against 71-134k by unnest)."""
     connection: Any = session.connection().connection.driver_connection
     with connection.cursor() as cursor, cursor.copy(_COPY_LINES) as copy:
         copy.set_types(_LINE_TYPES)
-        for purchase_id, bought in lines.items():
-            for line in bought:
-                copy.write_row((purchase_id, *(line | {"unit_price": Decimal(line["unit_price"])}).values()))
+        write = copy.write_row
+        for purchase_id, facts, amounts in told:
+            priced = zip(facts.lines, amounts.lines, amounts.accounting_lines, strict=True)
+            for number, (line, amount, accounting_amount) in enumerate(priced, 1):
+                write(
+                    (
+                        purchase_id,
+                        number,
+                        line.sku,
+                        line.description,
+                        line.brand,
+                        line.category,
+                        line.quantity,
+                        line.unit_price,
+                        line.discount_minor,
+                        amount,
+                        accounting_amount,
+                        line.unit_cost_minor,
+                    )
+                )

@@ -6,24 +6,27 @@ refused. Under a race the unique constraint decides; whoever loses waits for the
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from uuid import UUID
 
+from pydantic_core import to_json
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from services.profile.domain import customers, pricing, products, purchase_rows, recording
 from services.profile.domain.products import Mention
-from services.profile.domain.purchase_rows import COLUMNS, FACTS, SELECTED, Recorded
+from services.profile.domain.purchase_rows import COLUMNS, FACTS, SELECTED, Known, Recorded
 from services.profile.domain.recording import Candidate, Noun, Outcome
 from services.profile.rules.amounts import Amounts, Unpriceable, price
 from services.profile.rules.facts import LineFacts, PurchaseFacts
 from services.profile.rules.fingerprint import fingerprint
 from shared import money
-from shared.database import execute_hot
+from shared.database import execute_alone
 from shared.errors import Conflict, Invalid
+from shared.events.profile import PurchaseRecorded
 from shared.ids import uuid7
-from shared.messaging.outbox import LARGEST, announce
+from shared.messaging.outbox import ANNOUNCE_SAID, LARGEST, announce_data, announce_now
+from shared.tracing import current_traceparent
 
 # The owner, and the customer to whom the name was given: it alone is locked, and its row says whom it answers as now.
 _OWNER = "coalesce(c.merged_into, c.customer_id) as customer_id, c.customer_id as recorded_customer_id"
@@ -36,12 +39,17 @@ _KNOWN = {
     "anonymous": "select null::uuid as customer_id, null::uuid as recorded_customer_id",
 }
 
-# Everything a first report in the accounting currency needs, in one round trip. No row comes back if anything is out
-# of the ordinary – customer unknown, currency not the accounting one, purchase known, a date ahead –, and nothing was
-# written: then the careful way finds out which.
+# Everything a first report in the accounting currency needs, its event too: a transaction by itself, in one round trip.
+# No row comes back if anything is out of the ordinary – customer unknown, currency not the accounting one, purchase known,
+# a sku unknown, a date ahead –, and nothing was written: then the careful way finds out which.
 _RECORD_ONE = {
     way: f"""
     with f as materialized (select * from json_to_record(%(facts)s::json) as f {FACTS}),
+    bought as materialized (
+        select l.* from f cross join json_to_recordset(f.lines) as l (line int, sku text, description text, brand text,
+            category text, quantity int, unit_price numeric, discount_minor bigint, amount_minor bigint,
+            accounting_amount_minor bigint, unit_cost_minor bigint)
+    ),
     known as materialized ({known}),
     recorded as (
         insert into purchase ({COLUMNS}, customer_id, recorded_customer_id, recorded_at, historical)
@@ -49,20 +57,23 @@ _RECORD_ONE = {
             now() - f.occurred_at > make_interval(days => %(window)s::int)
         from f cross join known join accounting a on a.currency = f.currency
         where f.occurred_at <= now() + %(ahead)s::interval
+            and not exists (
+                select from bought where not exists (select from product where product.sku = bought.sku))
         on conflict (source, external_id) do nothing
         returning purchase_id, customer_id, recorded_customer_id, recorded_at, historical
     ), lines as (
         insert into purchase_line (purchase_id, line, sku, description, brand, category, quantity, unit_price,
             discount_minor, amount_minor, accounting_amount_minor, unit_cost_minor)
-        select recorded.purchase_id, l.*
-        from recorded cross join f cross join json_to_recordset(f.lines) as l (line int, sku text, description text,
-            brand text, category text, quantity int, unit_price numeric, discount_minor bigint, amount_minor bigint,
-            accounting_amount_minor bigint, unit_cost_minor bigint)
-        returning sku
-    )
-    select customer_id, recorded_customer_id, recorded_at, historical, (
-        select array_agg(sku) from lines where not exists (select from product p where p.sku = lines.sku))
-    from recorded
+        select recorded.purchase_id, bought.* from recorded cross join bought
+    ), said as (
+        select %(topic)s::text as topic, coalesce(recorded_customer_id, purchase_id)::text as key,
+            %(event_id)s::uuid as event_id, %(type)s::text as type,
+            %(event)s::jsonb || jsonb_build_object('customer_id', customer_id, 'recorded_customer_id',
+                nullif(recorded_customer_id, customer_id), 'recorded_at', recorded_at, 'historical', historical) as data,
+            %(traceparent)s::text as traceparent, null::uuid as causation_id
+        from recorded
+    ), {ANNOUNCE_SAID}
+    select customer_id, recorded_customer_id, recorded_at, historical from recorded
     """
     for way, known in _KNOWN.items()
 }
@@ -77,6 +88,8 @@ _RECORD_MANY = text(
     returning purchase_id
     """
 )
+# What the database fills in when it records.
+_NOT_YET = Known(None, None, datetime.fromtimestamp(0, UTC), False)
 # A line takes at most 3.5 KB of its event (the longest names, four bytes a character), an event 900 KB.
 _SURELY_ANNOUNCEABLE = 250
 
@@ -96,11 +109,14 @@ def record(session: Session, facts: PurchaseFacts) -> Recorded | None:
     ``occurred_in_the_future`` and what pricing refuses, Gone ``customer_erased``.
     """
     recorded = _record_at_once(session, facts) if facts.exchange_rate is None else None
+    if recorded is None and facts.exchange_rate is None and _make_its_customer(session, facts):
+        recorded = _record_at_once(session, facts)
     if recorded is None:
         outcome = record_many(session, [facts], session.execute(text("select now()")).scalar_one())[0]
         if outcome.problem is not None:
             raise outcome.problem
-        recorded = outcome.recorded
+        if outcome.recorded is not None:
+            recorded = outcome.recorded._replace(lines=purchase_rows.lines(facts, outcome.recorded.amounts))
     return recorded
 
 
@@ -114,7 +130,7 @@ def differs() -> Conflict:
 
 
 def _record_at_once(session: Session, facts: PurchaseFacts) -> Recorded | None:
-    if facts.currency not in money.EXPONENTS:
+    if facts.currency not in money.EXPONENTS or len(facts.lines) > _SURELY_ANNOUNCEABLE:
         return None
     try:
         amounts = price(facts.lines, money.EXPONENTS[facts.currency])
@@ -129,19 +145,30 @@ def _record_at_once(session: Session, facts: PurchaseFacts) -> Recorded | None:
         row["customer_source"], row["customer_external_id"] = ref.source, ref.external_id
     row["lines"] = lines
     parameters = {
-        "facts": json.dumps(row),
+        "facts": to_json(row).decode(),
         "window": str(session.info["settings"].historical_after_days),
         "ahead": pricing.LONGEST_AHEAD,
+        "topic": PurchaseRecorded.topic,
+        "type": PurchaseRecorded.type,
+        "event_id": uuid7(),
+        "event": purchase_rows.event_data(purchase_id, facts, amounts, _NOT_YET),
+        "traceparent": current_traceparent(),
     }
-    found = execute_hot(session, _RECORD_ONE[way], parameters).fetchone()
+    announce_now(session)  # what this transaction said before, if it did: events of one key keep their order
+    found = execute_alone(session, _RECORD_ONE[way], parameters).fetchone()
     if found is None:
         return None
-    owner, recorded_id, recorded_at, historical, unheard_of = found
-    recorded = Recorded(purchase_id, owner, recorded_id, recorded_at, historical, amounts, lines)
-    if unheard_of:
-        _mention_products(session, (line for line in facts.lines if line.sku in unheard_of), recorded_at)
-    announce(session, purchase_rows.event(facts, recorded))
-    return recorded
+    owner, recorded_id, recorded_at, historical = found
+    return Recorded(purchase_id, owner, recorded_id, recorded_at, historical, amounts, lines)
+
+
+def _make_its_customer(session: Session, facts: PurchaseFacts) -> bool:
+    """Whether the purchase's customer was nobody and is somebody now. Whoever refuses the purchase afterwards takes the
+    customer back with the transaction."""
+    ref = facts.customer
+    if not facts.create_customer or ref is None or ref.source is None or ref.external_id is None:
+        return False
+    return customers.make_stranger(session, ref.source, ref.external_id, facts.occurred_at)
 
 
 def _check_size(facts: PurchaseFacts, amounts: Amounts, now: datetime) -> None:
@@ -166,23 +193,19 @@ def _write(
         for id_, one in by_id.items()
     ]
     inserted = set(session.scalars(_RECORD_MANY, {"facts": json.dumps(rows), "now": now}))
-    recorded = {
-        id_: Recorded(
-            id_,
-            one.customer_id,
-            one.recorded_customer_id,
-            now,
-            historical[id_],
-            one.amounts,
-            purchase_rows.lines(one.facts, one.amounts),
-        )
-        for id_, one in by_id.items()
-        if id_ in inserted
+    new = {id_: one for id_, one in by_id.items() if id_ in inserted}
+    purchase_rows.copy_lines(session, ((id_, one.facts, one.amounts) for id_, one in new.items()))
+    _mention_products(session, (line for one in new.values() for line in one.facts.lines), now)
+    events = []
+    for id_, one in new.items():
+        known = Known(one.customer_id, one.recorded_customer_id, now, historical[id_])
+        key = str(one.recorded_customer_id or id_)
+        events.append((key, purchase_rows.event_data(id_, one.facts, one.amounts, known)))
+    announce_data(session, PurchaseRecorded, events)
+    return {
+        id_: Recorded(id_, one.customer_id, one.recorded_customer_id, now, historical[id_], one.amounts, [])
+        for id_, one in new.items()
     }
-    purchase_rows.copy_lines(session, {id_: one.lines for id_, one in recorded.items()})
-    _mention_products(session, (line for id_ in recorded for line in by_id[id_].facts.lines), now)
-    announce(session, *(purchase_rows.event(by_id[id_].facts, one) for id_, one in recorded.items()))
-    return recorded
 
 
 def _mention_products(session: Session, lines: Iterable[LineFacts], now: datetime) -> None:
