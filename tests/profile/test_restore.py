@@ -76,7 +76,11 @@ def test_who_was_erased_after_the_backup_is_forgotten_again_and_nobody_else(prof
         assert session.scalar(text("select count(*) from shared.subject_key where wrapped is not null")) == 1
         # Neither of them can be brought back by a file, not even the one whom the backup never knew.
         fields = text("select field, count(*) from forgotten_name group by field order by field")
-        assert session.execute(fields).all() == [("email", 1), ("external_name", 2)]
+        assert session.execute(fields).all() == [
+            ("email", 1),
+            ("external_name", 2),
+            ("identity:email", 1),
+        ]
         assert session.scalar(text("select count(*) from suppression where reason = 'erasure'")) == 1
 
 

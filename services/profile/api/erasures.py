@@ -10,7 +10,6 @@ from pydantic import BaseModel, Field, model_validator
 from services.profile.api.fields import Id
 from services.profile.domain import erasure, forgotten
 from services.profile.rules.contacts import normal_email, normal_phone
-from shared.blind_indexes import blind
 from shared.errors import Fault, Invalid
 from shared.http.dependencies import Caller_, Now, Transaction
 from shared.http.idempotency import Once
@@ -171,7 +170,7 @@ def welcome_back(body: WelcomeIn, session: Transaction, now: Now, caller: Caller
                 fault = Fault(f"/{field}", f"{field}_invalid", "this cannot be read")
                 raise Invalid(f"{field}_invalid", f"this is no {field}", faults=[fault])
             if normal:
-                tokens.append(blind(session, field, normal))
+                tokens += [token for _, token in forgotten.address_tokens(session, field, normal)]
         return WelcomeOut(lifted=forgotten.lift(session, tokens, caller.name, now))
 
     return once(WelcomeOut, lift)

@@ -15,11 +15,10 @@ from uuid import UUID
 from sqlalchemy import Row, select, text, tuple_
 from sqlalchemy.orm import Session
 
-from services.profile.domain import customer_profiles, customers, forgotten
+from services.profile.domain import customer_profiles, customers, forgotten, identities
 from services.profile.domain.holdings import DELETE, HOLDINGS, KEEP, Holding
 from services.profile.tables import access_request, customer_external_id, customer_identity, erasure
 from shared import audit, erasures, sealing
-from shared.blind_indexes import blind
 from shared.errors import NotFound
 from shared.events.profile import CustomerErased
 from shared.ids import uuid7
@@ -95,7 +94,7 @@ def reapply(session: Session, forgotten_again: Sequence[erasures.Forgotten]) -> 
         facts = json.loads(one.facts)
         roots[one.customer_id] = UUID(facts.get("root", str(one.customer_id)))
         for name in str(facts.get("names", "")).split():
-            field, _, token = name.partition(":")
+            field, _, token = name.rpartition(":")
             tokens[one.customer_id].append((field, bytes.fromhex(token)))
     now = max(one.erased_at for one in forgotten_again)
     _note(session, roots, "restore", now)
@@ -159,17 +158,18 @@ def _tokens(session: Session, ids: Sequence[UUID]) -> _Tokens:
     for row, clear in zip(rows, personal, strict=True):
         for field, value in clear.items():
             if value is not None:
-                found[row.customer_id].append((field, blind(session, field, value)))
+                found[row.customer_id] += forgotten.address_tokens(session, field, value)
     known = session.execute(
-        select(
-            customer_identity.c.customer_id, customer_identity.c.namespace, customer_identity.c.token
-        ).where(
+        select(customer_identity).where(
             customer_identity.c.customer_id.in_(ids),
-            customer_identity.c.namespace.not_in(["cookie", "device"]),
+            customer_identity.c.namespace.not_in(identities.DEVICES),
         )
-    )
-    for row in known:
-        found[row.customer_id].append((row.namespace, bytes(row.token)))
+    ).all()
+    for row, value in zip(known, identities.values_of(session, known), strict=True):
+        if value is not None and row.namespace in _CHANNELS:
+            found[row.customer_id] += forgotten.address_tokens(session, row.namespace, value)
+        else:
+            found[row.customer_id].append((f"identity:{row.namespace}", bytes(row.token)))
     return {customer_id: sorted(set(tokens)) for customer_id, tokens in found.items()}
 
 

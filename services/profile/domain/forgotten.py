@@ -14,7 +14,7 @@ from sqlalchemy import Row, text
 from sqlalchemy.orm import Session
 
 from shared import audit
-from shared.blind_indexes import blind_many
+from shared.blind_indexes import blind, blind_many
 
 ExternalName = tuple[str, str]
 
@@ -35,7 +35,7 @@ _LIFT_SUPPRESSIONS = text(
 )
 _RETURNED = text(
     """
-    select c.customer_id, f.field, f.token, f.customer_id as erased_id, f.forgotten_at, c.created_at
+    select c.customer_id, replace(f.field, 'identity:', '') as field, f.token, f.customer_id as erased_id, f.forgotten_at, c.created_at
     from forgotten_name f join (
         select token, customer_id from customer_token union select token, customer_id from customer_identity
     ) t using (token) join customer c on c.customer_id = t.customer_id
@@ -58,13 +58,18 @@ def external_name_tokens(session: Session, names: Iterable[ExternalName]) -> lis
     return blind_many(session, EXTERNAL_NAME, (f"{source}\n{name}" for source, name in names))
 
 
+def address_tokens(session: Session, field: str, value: str) -> list[tuple[str, bytes]]:
+    """Of an ``email`` or ``phone`` in its normal form, field and token: as a customer's own and as an identity."""
+    return [(name, blind(session, name, value)) for name in (field, f"identity:{field}")]
+
+
 def lift(session: Session, tokens: Sequence[bytes], by: str, now: datetime) -> int:
     """The person came back by own will: what is told under these names is welcome again. Returns how many there were."""
     lifted = session.execute(_LIFT, {"tokens": list(tokens), "now": now, "by": by}).all()
     session.execute(_LIFT_SUPPRESSIONS, {"tokens": list(tokens), "now": now, "by": by})
     for customer_id in sorted({row.customer_id for row in lifted}):
         audit.record(session, "erased_person_welcomed_back", by=by, subject=str(customer_id))
-    return len(lifted)
+    return len({(row.customer_id, row.field.removeprefix("identity:")) for row in lifted})
 
 
 def returned(session: Session, after: tuple[UUID, bytes] | None, limit: int) -> Sequence[Row[Any]]:
