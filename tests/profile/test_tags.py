@@ -1,3 +1,4 @@
+import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -69,7 +70,9 @@ def test_a_tag_comes_and_goes_by_hand_and_both_stay_on_record(profile, wang):
         ("added", "wine", "hand"),
         ("added", "vip", "hand"),
     ]
-    changes = [(event["added"], event["removed"], event["tags"]) for event in profile.announced("tags_changed")]
+    changes = [
+        (event["added"], event["removed"], event["tags"]) for event in profile.announced("tags_changed")
+    ]
     assert changes == [(["wine"], [], ["vip", "wine"]), ([], ["vip"], ["wine"])]
 
 
@@ -179,3 +182,37 @@ def test_many_are_tagged_by_filter_in_portions(profile, wang):
     }
     nobody = work(profile, profile.client.post("/v1/tag-changes", json={"action": "remove", "tag": "vip"}))
     assert (nobody["report"], tags_of(profile, wang)) == ({"customers_changed": 0}, ["vip"])
+
+
+def test_tags_given_while_customers_are_merged_and_parted_add_up(committing):
+    profile = committing
+    wang, li = profile.customer("wang", tags=["vip"]), profile.customer("li", tags=["new"])
+    statuses = []
+
+    def give(customer, prefix):
+        for number in range(8):
+            path = f"/v1/customers/{customer['id']}/tags/{prefix}{number}"
+            statuses.append(profile.client.put(path, json={}).status_code)
+            if number % 2:
+                statuses.append(profile.client.delete(path).status_code)
+
+    def merge_and_part():
+        for _ in range(3):
+            both = {"winner_id": wang["id"], "loser_id": li["id"]}
+            made = profile.client.post("/v1/merges", json=both)
+            statuses.append(made.status_code)
+            statuses.append(profile.client.post(f"/v1/merges/{made.json()['id']}/undo").status_code)
+
+    threads = [
+        threading.Thread(target=give, args=(wang, "w")),
+        threading.Thread(target=give, args=(li, "l")),
+        threading.Thread(target=merge_and_part),
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert set(statuses) <= {200, 201}
+    assert tags_of(profile, wang) == ["vip", "w0", "w2", "w4", "w6"]
+    assert tags_of(profile, li) == ["l0", "l2", "l4", "l6", "new"]
+    profile.holds()
