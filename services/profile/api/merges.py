@@ -99,6 +99,7 @@ def merge_customers(
     def merge() -> MergeOut:
         edge, new = merges.join(session, body.winner_id, body.loser_id, body.strategies, caller.name, now)
         response.status_code = 201 if new else 200
+        response.headers["Location"] = f"/profile/v1/merges/{edge.merge_id}"
         return _shown(edge)
 
     return once(MergeOut, merge)

@@ -16,7 +16,8 @@ from sqlalchemy.orm import Session
 
 from services.profile.domain import activities, customer_profiles, customers, forgotten
 from services.profile.domain.customers import ExternalName
-from services.profile.rules.identities import DEVICES, UNIQUE, normal_value
+from services.profile.rules.identities import DEVICES as DEVICES
+from services.profile.rules.identities import UNIQUE, normal_value
 from services.profile.tables import customer, customer_external_id, customer_identity
 from shared import sealing
 from shared.blind_indexes import blind
