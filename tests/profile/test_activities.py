@@ -1,3 +1,4 @@
+import threading
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -205,3 +206,17 @@ def test_a_page_never_keeps_an_address_a_query_or_a_long_number(page):
     assert kept is not None
     assert not {"@", "?", "#"} & set(kept)
     assert "1234567" not in kept
+
+
+def test_the_same_batch_told_at_once_by_several_is_recorded_once(committing):
+    profile = committing
+    profile.customer()
+    batch = [did(str(number)) for number in range(40)] + [anonymously(f"d{number}") for number in range(10)]
+    answers = []
+    threads = [threading.Thread(target=lambda: answers.append(statuses(profile, *batch))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [sorted(codes) for codes in zip(*answers, strict=True)] == [[200, 200, 200, 201]] * 50
+    assert sum(len(event["activities"]) for event in profile.announced("activity_recorded")) == 40
