@@ -60,3 +60,11 @@ def test_what_is_left_out_of_the_copy_is_not_left_out_of_the_erasure():
     for table, reason in LEFT_OUT.items():
         if "deleted by an erasure" in reason:
             assert f"delete from {table} " in told
+
+
+def test_of_the_customers_own_row_an_erasure_leaves_an_id_and_dates():
+    holding = next(holding for holding in HOLDINGS if holding.table_name == "customer")
+    emptied = set(holding.erasure) | set(holding.sealed)
+    left = {column.name for column in holding.table.columns} - emptied
+    made_of_the_others = {column.name for column in holding.table.columns if column.computed is not None}
+    assert left - made_of_the_others == {"customer_id", "kind", "registered_at", "created_at", "updated_at"}
