@@ -173,8 +173,11 @@ def get_export(export_id: UUID, session: Transaction) -> Any:
         200: {
             "description": "The file",
             "content": {
-                "text/csv": {"schema": {"type": "string"}},
-                "application/x-ndjson": {"schema": {"type": "string"}},
+                "text/csv": {"schema": {"type": "string"}, "example": '"id","country"\r\n"0199…","CN"\r\n'},
+                "application/x-ndjson": {
+                    "schema": {"type": "string"},
+                    "example": '{"id": "0199…", "country": "CN"}\n',
+                },
             },
         }
     },

@@ -20,6 +20,8 @@ _LONGEST = {"description": 1000, "category": 500, "channel": 100, "store": 100, 
 _LONGEST_ID = 200
 _EXACT = Context(prec=40, rounding=ROUND_HALF_EVEN)
 _FINEST = Decimal("1E-9")
+_ZERO = Decimal(0)
+# In the order in which they stand in a ParsedRow.
 _RARE = ("category", "currency", "exchange_rate", "discount", "channel", "store", "brand", "staff", "coupons")
 
 
@@ -46,6 +48,9 @@ class ParsedRow(NamedTuple):
     coupons: str | None = None
 
 
+_made = tuple.__new__  # without the checks of a call with eighteen arguments, which took as long as the rest
+
+
 class RowParser:
     """Parses the rows of one mapping and counts what is worth a remark.
 
@@ -68,15 +73,24 @@ class RowParser:
             field: Remembered(self._read.of_cell(field, cell, self._reader(field)))
             for field, cell in cells.items()
         }
-        self._rare = tuple(
-            (field, self._places[field], self._values[field]) for field in _RARE if field in cells
+        self._price_field = "unit_price" if "unit_price" in cells else "line_amount"
+        core = ("order", "sku", "quantity", self._price_field, "occurred_at")
+        # Looked up once, for rows are many: where a field stands, and what its texts were found to mean.
+        self._core = tuple((self._places[field], self._values[field]) for field in core)
+        self._customer, self._description, self._country = (
+            (self._places[field], self._values[field]) if field in cells else None
+            for field in ("customer", "description", "country")
         )
-        self._defaults: dict[str, Any] = dict.fromkeys(_RARE) | {
+        self._rare = tuple(
+            (at, self._places[field], self._values[field]) for at, field in enumerate(_RARE) if field in cells
+        )
+        usual: dict[str, Any] = {
             "currency": mapping.currency,
             "exchange_rate": Decimal(mapping.exchange_rate) if mapping.exchange_rate else None,
             "channel": mapping.channel,
             "store": mapping.store,
         }
+        self._usual = tuple(usual.get(field) for field in _RARE)
 
     def column(self, field: str | None) -> str | None:
         """What the file calls a field."""
@@ -86,9 +100,10 @@ class RowParser:
         """The row as it is staged; None for a row without a customer, to be skipped, that cannot be read otherwise.
         Raises Refused."""
         customer = None
-        if "customer" in self._places:
-            raw = row[self._places["customer"]]
-            customer = self._values["customer"][raw]
+        if self._customer is not None:
+            place, remembered = self._customer
+            raw = row[place]
+            customer = remembered[raw]
             if customer is None:
                 self.seen["missing_customer"] += 1
             elif len(customer) != len(raw):
@@ -101,76 +116,84 @@ class RowParser:
             return None
 
     def _row(self, row: Sequence[str], customer: str | None, *, skipped: bool) -> ParsedRow:
-        places, values, seen = self._places, self._values, self.seen
-        order_number: str = values["order"][row[places["order"]]]
-        sku: str = values["sku"][row[places["sku"]]]
-        quantity: int = values["quantity"][row[places["quantity"]]]
-        price_field = "unit_price" if "unit_price" in places else "line_amount"
-        unit_price: Decimal = values[price_field][row[places[price_field]]]
-        if price_field == "line_amount":
+        seen = self.seen
+        (
+            (order_at, orders),
+            (sku_at, skus),
+            (quantity_at, quantities),
+            (price_at, prices),
+            (time_at, times),
+        ) = self._core
+        order_number: str = orders[row[order_at]]
+        sku: str = skus[row[sku_at]]
+        quantity: int = quantities[row[quantity_at]]
+        unit_price: Decimal = prices[row[price_at]]
+        if self._price_field == "line_amount":
             unit_price = _per_piece(unit_price, quantity)
-        raw = row[places["occurred_at"]]
-        occurred_at: datetime = values["occurred_at"][raw]
+        raw = row[time_at]
+        occurred_at: datetime = times[raw]
         if self._read.odd_times and raw in self._read.odd_times:
             seen[self._read.odd_times[raw]] += 1
 
-        description, country = self._about(row)
+        description = country = None
+        if self._description is not None:
+            place, remembered = self._description
+            raw = row[place]
+            description = remembered[raw]
+            if len(description or "") != len(raw):
+                seen["description_trimmed"] += 1
+        if self._country is not None:
+            place, remembered = self._country
+            country = remembered[row[place]]
+            if country is not None and country[0] == UNKNOWN_COUNTRY:
+                self.unknown_countries[country[1:]] += 1
+
         kind, quantity, fault = self._kind(order_number, quantity)
-        if unit_price <= 0:
-            seen["zero_price" if unit_price == 0 else "negative_price"] += 1
-            if unit_price < 0 and fault is None:
-                fault = Refused(price_field, "negative_price", "the price is below zero")
-        if fault is not None:
-            if fault.code != "negative_price":
-                seen[fault.code] += 1
-            if not skipped:
-                raise fault
-        rare = self._rare_values(row) if self._rare else self._defaults
-        if rare["currency"] is None:
+        if unit_price <= _ZERO or fault is not None:
+            self._judge(unit_price, fault, skipped=skipped)
+        rare = self._rare_values(row) if self._rare else self._usual
+        if rare[1] is None:
             raise Refused(
                 "currency", "missing_currency", "the row names no currency and the mapping has none"
             )
-        return ParsedRow(
-            SKIPPED if skipped else kind,
-            order_number,
-            customer,
-            sku,
-            quantity,
-            unit_price,
-            occurred_at,
-            description,
-            rare["category"],
-            country,
-            rare["currency"],
-            rare["exchange_rate"],
-            rare["discount"],
-            rare["channel"],
-            rare["store"],
-            rare["brand"],
-            rare["staff"],
-            rare["coupons"],
+        category, currency, *others = rare
+        return _made(
+            ParsedRow,
+            (
+                SKIPPED if skipped else kind,
+                order_number,
+                customer,
+                sku,
+                quantity,
+                unit_price,
+                occurred_at,
+                description,
+                category,
+                country,
+                currency,
+                *others,
+            ),
         )
 
-    def _about(self, row: Sequence[str]) -> tuple[str | None, str | None]:
-        """Description and country."""
-        description = country = None
-        if "description" in self._places:
-            raw = row[self._places["description"]]
-            description = self._values["description"][raw]
-            if len(description or "") != len(raw):
-                self.seen["description_trimmed"] += 1
-        if "country" in self._places:
-            country = self._values["country"][row[self._places["country"]]]
-            if country is not None and country[0] == UNKNOWN_COUNTRY:
-                self.unknown_countries[country[1:]] += 1
-        return description, country
+    def _judge(self, unit_price: Decimal, fault: Refused | None, *, skipped: bool) -> None:
+        """Count what is odd about quantity and price; raise it unless the row is skipped."""
+        if unit_price <= _ZERO:
+            self.seen["zero_price" if unit_price == 0 else "negative_price"] += 1
+            if unit_price < 0 and fault is None:
+                fault = Refused(self._price_field, "negative_price", "the price is below zero")
+        if fault is not None:
+            if fault.code != "negative_price":
+                self.seen[fault.code] += 1
+            if not skipped:
+                raise fault
 
-    def _rare_values(self, row: Sequence[str]) -> dict[str, Any]:
-        values = dict(self._defaults)
-        for field, place, remembered in self._rare:
+    def _rare_values(self, row: Sequence[str]) -> Sequence[Any]:
+        """In the order of ``_RARE``."""
+        values = list(self._usual)
+        for at, place, remembered in self._rare:
             value = remembered[row[place]]
             if value is not None:
-                values[field] = value
+                values[at] = value
         return values
 
     def _kind(self, order_number: str, quantity: int) -> tuple[int, int, Refused | None]:
