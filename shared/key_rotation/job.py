@@ -67,7 +67,8 @@ def rotate_keys(job: RunningJob, *, portion: int = PORTION) -> None:
 
 
 def _left(session: Session, key: str) -> int:
-    return session.scalars(
+    left: int = session.scalars(
         text("select count(*) from shared.subject_key where key_id <> :key and wrapped is not null"),
         {"key": key},
     ).one()
+    return left
