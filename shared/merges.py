@@ -6,7 +6,7 @@ the loser's facts. Tables of facts have ``customer_id`` (the owner now) and ``re
 is one statement per table, and what is derived is derived again by the service, for both sides.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -16,7 +16,7 @@ from sqlalchemy import Table, text
 from sqlalchemy.orm import Session
 
 from shared import sealing
-from shared.customers import Tree, make_rows
+from shared.customers import Tree, lock_owners, make_rows
 from shared.events.envelope import ErasureCompleted, Event
 from shared.events.profile import CustomerErased, CustomersMerged, CustomersUnmerged
 from shared.messaging.outbox import announce
@@ -104,6 +104,26 @@ def follow(session: Session, table: Table, events: Sequence[Merge]) -> Moves | N
     )
 
 
+def locks(table: Table) -> Callable[[Session, Sequence[Any]], None]:
+    """What a consumer locks before a batch of several runs: everybody whom any of its events is about, at once and in
+    order. One run after the other would lock what the runs of another batch hold, and wait for it in a circle."""
+
+    def lock(session: Session, events: Sequence[Any]) -> None:
+        named = {
+            each
+            for event in events
+            for name in ("customer_id", "recorded_customer_id", "winner_id", "loser_id")
+            if (each := getattr(event, name, None)) is not None
+        }
+        if any(isinstance(event, Merge) for event in events):
+            make_rows(session, table, sorted(named))
+            _lock_trees(session, table, named)
+        else:
+            lock_owners(session, table, named)
+
+    return lock
+
+
 def move(session: Session, tables: Iterable[str], moves: Moves) -> None:
     """Give the facts in these tables to the owners they have now."""
     moved = moves.moved
@@ -188,12 +208,12 @@ def announce_erased(
 
 
 def _lock_trees(session: Session, table: Table, customer_ids: Iterable[UUID]) -> dict[UUID, Any]:
-    """Lock the whole trees of these customers, in the order of their ids; a tree that grew meanwhile is asked again."""
-    locked: dict[UUID, Any] = {}
+    """Lock the whole trees of these customers, in the order of their ids. Where a tree grew while this waited, what was
+    locked is given back first: locks taken later would be out of order."""
+    wanted = sorted(set(customer_ids))
     while True:
-        near = list(session.scalars(_near(table.name), {"ids": sorted({*customer_ids, *locked})}))
-        if locked.keys() >= set(near):
-            return locked
+        attempt = session.begin_nested()
+        near = list(session.scalars(_near(table.name), {"ids": wanted}))
         rows = session.execute(
             text(
                 f"select customer_id, state, merged_into, merged_at from {table.name}"
@@ -202,6 +222,11 @@ def _lock_trees(session: Session, table: Table, customer_ids: Iterable[UUID]) ->
             {"ids": near},
         )
         locked = {row.customer_id: row for row in rows}
+        wanted = list(session.scalars(_near(table.name), {"ids": near}))
+        if locked.keys() >= set(wanted):
+            attempt.commit()
+            return locked
+        attempt.rollback()
 
 
 def _near(name: str) -> Any:

@@ -29,6 +29,7 @@ from shared.events.profile import (
     ReturnMatched,
 )
 from shared.events.scoring import TierChanged
+from shared.merges import locks
 from shared.messaging.consumer import Consumer
 
 
@@ -120,5 +121,6 @@ CONSUMERS = (
             CaseReplied: send_case_reply,
             ConfirmationRequested: ask_to_confirm,
         },
+        lock=locks(customer),
     ),
 )

@@ -5,6 +5,7 @@ from services.feedback.tables import customer
 from shared.customers import REGISTERED, follows
 from shared.events.profile import CustomerErased, CustomersMerged, CustomersUnmerged, PurchaseRecorded
 from shared.events.scoring import TierChanged
+from shared.merges import locks
 from shared.messaging.consumer import Consumer
 
 CONSUMER = Consumer(
@@ -17,4 +18,5 @@ CONSUMER = Consumer(
         PurchaseRecorded: invitations.after_purchases,
         TierChanged: customers.change_tiers,
     },
+    lock=locks(customer),
 )

@@ -27,8 +27,10 @@ from shared.events.profile import (
     PurchaseReturned,
     ReturnMatched,
 )
+from shared.merges import locks
 from shared.messaging.consumer import Consumer
 
+_lock_customers = locks(customer)
 Fact = TypeVar("Fact", bound=PurchaseFact)
 Told = list[tuple[Fact, UUID, UUID]]  # with the owner, and under whom it was recorded
 
@@ -152,6 +154,11 @@ def _exchanged(events: Iterable[PurchaseFact]) -> list[tuple[UUID, UUID]]:
     ]
 
 
+def _lock(session: Session, events: Sequence[Any]) -> None:
+    calibrations.enter(session)
+    _lock_customers(session, events)
+
+
 def _because_of(event: PurchaseFact, reason: str) -> Cause:
     return Cause(reason=reason, effective_at=event.recorded_at, historical=event.historical, event=event)
 
@@ -168,4 +175,4 @@ REACTIONS: dict[type[Any], Callable[[Session, Sequence[Any]], None]] = {
     SatisfactionChanged: keep_satisfaction,
 }
 
-CONSUMER = Consumer("scoring", REACTIONS)
+CONSUMER = Consumer("scoring", REACTIONS, lock=_lock)

@@ -33,13 +33,15 @@ class Consumer:
 
     ``name`` is the group on the bus and the owner of the watermarks, e.g. ``scoring.metrics``: unique in the suite,
     never changed. A reaction gets a run of events of one type; per key they are in order, and a key may stand in a run
-    several times. In ``lossy_topics`` (finite retention) a gap is accepted and counted, never parked.
+    several times. In ``lossy_topics`` (finite retention) a gap is accepted and counted, never parked. ``lock`` takes
+    what the reactions to a batch of several runs will lock, in one order, so that batches do not wait in a circle.
     """
 
     name: str
     reactions: Mapping[type[Event], Reaction]
     lossy_topics: frozenset[str] = frozenset()
     retry_after: tuple[timedelta, ...] = RETRY_AFTER
+    lock: Reaction | None = None
 
     @cached_property
     def topics(self) -> tuple[str, ...]:
@@ -125,7 +127,10 @@ class _Work:
         try:
             if wanted:
                 with self.session.begin_nested():
-                    for kind, run in runs(wanted):
+                    in_order = runs(wanted)
+                    if self.consumer.lock is not None and len(in_order) > 1:
+                        self.consumer.lock(self.session, wanted)
+                    for kind, run in in_order:
                         self.consumer.reactions[kind](self.session, run)
         except Exception as error:
             if is_the_databases(error):

@@ -176,7 +176,8 @@ def told_of(world: World, steps: list[Any], scores: dict[int, int], start: datet
             things += [(stream_of(event), event) for event in merge_events(step, PEOPLE)]
             continue
         event = world.purchase(PEOPLE[step.owner], timedelta(minutes=step.minute))
-        event = event.model_copy(update={"recorded_customer_id": PEOPLE[step.who]})
+        # At one moment: of two at different ones the earlier asks nobody if it is heard later, which is the throttle's.
+        event = event.model_copy(update={"recorded_customer_id": PEOPLE[step.who], "recorded_at": start})
         things.append((stream_of(event), event))
         if step.kind == "answered":
             at = start + timedelta(days=1, minutes=step.minute)

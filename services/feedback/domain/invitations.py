@@ -123,6 +123,7 @@ def announce_due(session: Session, most: int = 500) -> int:
         .where(
             ~invitation.c.announced,
             invitation.c.due_at <= func.now(),
+            invitation.c.expires_at > func.now(),
             survey.c.state == "active",
             ~select(customer.c.customer_id)
             .where(customer.c.customer_id == invitation.c.customer_id, customer.c.state != "active")

@@ -49,7 +49,7 @@ _THEIRS = "customer_id = any(cast(:owners as uuid[])) and recorded_customer_id =
 _FORGET_COMMENTS = text(f"update answer set comment = null where {_THEIRS} and comment is not null")
 
 _CLOSE_LINKS = text(f"""
-    update invitation i set expires_at = least(expires_at, now()), due_at = least(due_at, now())
+    update invitation i set expires_at = least(expires_at, now())
     where {_THEIRS} and not exists (select from answer a where a.invitation_id = i.invitation_id)
 """)
 
