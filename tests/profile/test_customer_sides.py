@@ -196,3 +196,13 @@ def test_the_tier_that_scoring_told_is_shown_and_leaves_the_version_alone(profil
         session.execute(text("update customer set tier = 'gold'"))
     seen = profile.client.get(f"/v1/customers/{body['id']}").json()
     assert (seen["tier"], seen["version"]) == ("gold", body["version"])
+
+
+def test_a_customer_made_by_a_purchase_is_due_for_all_that_is_expected(profile):
+    assert profile.buy("A-1").status_code == 201
+    [one] = due(profile)
+    assert (one["completeness"], len(one["missing"])) == (0, 6)
+    assert policy(profile, expected=[]).status_code == 200
+    run_assessment(profile)
+    assert profile.buy("A-2", customer={"source": "shop", "external_id": "other"}).status_code == 201
+    assert due(profile) == []

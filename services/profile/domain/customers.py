@@ -1,5 +1,6 @@
 """Customers: who they are, by which names they are known, and one lock for each."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Protocol
@@ -8,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import Row, TextClause, text
 from sqlalchemy.orm import Session
 
-from services.profile.domain import forgotten
+from services.profile.domain import forgotten, upkeep
 from services.profile.rules.facts import CustomerRef, PurchaseFacts, UnmatchedReturnFacts
 from shared.database import execute_hot
 from shared.errors import Fault, Gone, Invalid, NotFound
@@ -47,8 +48,10 @@ _CREATE = text(
         select * from unnest(
             cast(:ids as uuid[]), cast(:sources as text[]), cast(:external_ids as text[]), cast(:kinds as text[]),
             cast(:countries as text[]), cast(:languages as text[]), cast(:channels as text[]),
-            cast(:registered as timestamptz[])
-        ) as w (customer_id, source, external_id, kind, country, language, acquisition_channel, registered_at)
+            cast(:registered as timestamptz[]), cast(:provenances as text[]), cast(:completeness as smallint[]),
+            cast(:due as timestamptz[])
+        ) as w (customer_id, source, external_id, kind, country, language, acquisition_channel, registered_at,
+            provenance, completeness, due_at)
     ), named as (
         insert into customer_external_id (source, external_id, customer_id)
         select source, external_id, customer_id from wanted order by source, external_id
@@ -56,9 +59,9 @@ _CREATE = text(
         returning customer_id
     )
     insert into customer (customer_id, kind, country, language, acquisition_channel, registered_at, created_at,
-        updated_at)
+        updated_at, provenance, completeness, due_at)
     select customer_id, kind, country, language, acquisition_channel, registered_at, cast(:now as timestamptz),
-        cast(:now as timestamptz)
+        cast(:now as timestamptz), cast(provenance as jsonb), completeness, due_at
     from wanted join named using (customer_id)
     returning customer_id
     """
@@ -72,8 +75,14 @@ _CREATE_ONE = """
         on conflict do nothing
         returning customer_id
     )
-    insert into customer (customer_id, kind, registered_at, created_at, updated_at)
-    select customer_id, 'person', least(%(since)s::timestamptz, now()), now(), now() from named
+    insert into customer (customer_id, kind, registered_at, created_at, updated_at, completeness, due_at)
+    select customer_id, 'person', least(%(since)s::timestamptz, now()), now(), now(),
+        case when content then 100 else 0 end, case when content then null else now() end
+    from named cross join (
+        select expected = '{}' and not exists (
+            select from attribute_definition where required and retired_at is null) as content
+        from upkeep_policy where kind = 'person'
+    ) policy
     returning registered_at, now()
 """
 
@@ -223,6 +232,9 @@ def resolve_late(session: Session, candidates: Sequence[Candidate]) -> None:
 
 def _create(session: Session, unknown: Sequence[NewCustomer], now: datetime) -> dict[ExternalName, UUID]:
     by_id = {uuid7(): new for new in unknown}
+    held = upkeep.standard(session)
+    told = [_provenance(new, now) for new in by_id.values()]
+    found = [held.of(new.kind, about, now) for new, about in zip(by_id.values(), told, strict=True)]
     created = set(
         session.scalars(
             _CREATE,
@@ -235,6 +247,9 @@ def _create(session: Session, unknown: Sequence[NewCustomer], now: datetime) -> 
                 "languages": [new.language for new in by_id.values()],
                 "channels": [new.acquisition_channel for new in by_id.values()],
                 "registered": [new.registered_at for new in by_id.values()],
+                "provenances": [json.dumps(about) for about in told],
+                "completeness": [one.completeness for one in found],
+                "due": [one.due_at for one in found],
                 "now": now,
             },
         )
@@ -257,6 +272,16 @@ def _create(session: Session, unknown: Sequence[NewCustomer], now: datetime) -> 
         ),
     )
     return {(new.source, new.external_id): customer_id for customer_id, new in made.items()}
+
+
+def _provenance(new: NewCustomer, now: datetime) -> dict[str, dict[str, str]]:
+    known = {
+        "country": new.country,
+        "language": new.language,
+        "acquisition_channel": new.acquisition_channel,
+    }
+    told = {"at": now.isoformat(), "source": new.source}
+    return {field: told for field, value in known.items() if value is not None}
 
 
 def find_by_names(session: Session, names: Iterable[ExternalName]) -> dict[ExternalName, Known]:
