@@ -62,7 +62,7 @@ STATE: dict[str, str] = {
         select concat_ws('|', {_name("s.customer_id")}, s.purpose, s.channel, s.state) as row from (
             select distinct on (customer_id, purpose, channel) customer_id, purpose, channel, state from consent
             where state <> 'expired'
-            order by customer_id, purpose, channel, in_force_from desc, (state = 'granted'), number desc
+            order by customer_id, purpose, channel, in_force_from desc, (state = 'granted'), state desc, expires_at, number desc
         ) s""",
 } | verification_behaviour.state(_name)
 

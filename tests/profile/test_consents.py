@@ -229,3 +229,12 @@ def test_the_refusal_of_profiling_is_announced_for_all_to_see(profile, wang):
         "denied",
         wang["id"],
     )
+
+
+def test_of_two_at_once_the_stricter_stands_in_whatever_order_they_came():
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    later = at + timedelta(days=9)
+    withdrawn, denied = Said("withdrawn", at, at), Said("denied", at, at)
+    sooner, endless = Said("granted", at, at, later), Said("granted", at, at)
+    for stricter, laxer in ((withdrawn, denied), (denied, sooner), (sooner, endless)):
+        assert standing([stricter, laxer]) is standing([laxer, stricter]) is stricter

@@ -109,7 +109,7 @@ def test_a_customer_confirms_and_refreshes_by_links(served, phone):
     playwright.expect(phone.get_by_role("heading", level=1)).to_have_text("Thank you!")
     assert current(served, wang) == {"marketing/email": "granted"}
 
-    phone.goto(served.url(link_of(served, ask(served, wang, kind="refresh", purposes=[]).json())))
+    phone.goto(served.url(link_of(served, ask(served, wang, kind="refresh").json())))
     playwright.expect(phone.get_by_role("textbox", name="Name")).to_have_value("Wang")
     phone.get_by_role("textbox", name="Phone number").fill("nonsense")
     phone.get_by_role("button", name="Save my details").click()

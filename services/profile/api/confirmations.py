@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
+from fastapi import Body
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Row
 
@@ -11,7 +12,6 @@ from services.profile.api.consents import Channel, Purpose
 from services.profile.domain import confirmations, customer_profiles
 from services.profile.domain.links import links_of
 from shared import languages
-from shared.errors import Fault, Invalid
 from shared.http.dependencies import Caller_, Now, Transaction
 from shared.http.idempotency import Once
 from shared.http.paging import Page, PageOf, page_of
@@ -20,15 +20,23 @@ from shared.http.routing import Router
 router = Router(prefix="/v1", tags=["confirmations"])
 
 
-class ConfirmationIn(BaseModel):
-    """`opt_in` asks to agree to `purposes` on `channel` (double opt-in); `refresh` asks to bring the own data up to
-    date."""
+class OptInIn(BaseModel):
+    """Ask to agree to `purposes` on `channel`: double opt-in."""
 
-    kind: Literal["opt_in", "refresh"]
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Literal["opt_in"]
     channel: Channel = Field(default="email", description="on which the customer is asked")
-    purposes: list[Purpose] = Field(
-        default=[], max_length=5, description="for opt_in, at least one", examples=[["marketing"]]
-    )
+    purposes: list[Purpose] = Field(min_length=1, max_length=5, examples=[["marketing"]])
+
+
+class RefreshIn(BaseModel):
+    """Ask to bring the own data up to date."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Literal["refresh"]
+    channel: Channel = Field(default="email", description="on which the customer is asked")
 
 
 class ConfirmationOut(BaseModel):
@@ -79,20 +87,21 @@ class PreferenceLink(BaseModel):
     response_model=ConfirmationOut,
 )
 def ask_to_confirm(
-    customer_id: UUID, body: ConfirmationIn, session: Transaction, now: Now, caller: Caller_, once: Once
+    customer_id: UUID,
+    body: Annotated[OptInIn | RefreshIn, Body(discriminator="kind")],
+    session: Transaction,
+    now: Now,
+    caller: Caller_,
+    once: Once,
 ) -> Any:
     """Ask a customer, by a message with a signed link, to agree or to bring the own data up to date.
 
     The message rests on the contract and needs no consent. Asked again within the hour: 409.
     """
-    if (body.kind == "opt_in") != bool(body.purposes):
-        code, message = "purposes_wrong", "opt_in names what to agree to, refresh nothing"
-        raise Invalid(code, message, faults=[Fault("/purposes", code, message)])
 
     def ask() -> ConfirmationOut:
-        row = confirmations.ask(
-            session, customer_id, body.kind, body.channel, body.purposes, caller.name, now
-        )
+        purposes = body.purposes if isinstance(body, OptInIn) else []
+        row = confirmations.ask(session, customer_id, body.kind, body.channel, purposes, caller.name, now)
         return _shown(row, now)
 
     return once(ConfirmationOut, ask)

@@ -18,8 +18,14 @@ from shared.events.profile import ConsentChanged
 from shared.ids import uuid7
 from shared.messaging.outbox import announce
 
-# As rules/consents.standing: the latest, of two at once a refusal.
-_LATEST = (consent.c.in_force_from.desc(), (consent.c.state == "granted").asc(), consent.c.number.desc())
+# As rules/consents.standing: the latest, of two at once the stricter.
+_LATEST = (
+    consent.c.in_force_from.desc(),
+    (consent.c.state == "granted").asc(),
+    consent.c.state.desc(),
+    consent.c.expires_at.asc().nulls_last(),
+    consent.c.number.desc(),
+)
 _SAID = consent.c.state != "expired"
 
 
@@ -143,7 +149,7 @@ _RAN_OUT = text(
     select c.*, s.consent_id = c.consent_id as stands from consent c cross join lateral (
         select consent_id from consent o
         where o.customer_id = c.customer_id and o.purpose = c.purpose and o.channel = c.channel and o.state <> 'expired'
-        order by o.in_force_from desc, (o.state = 'granted'), o.number desc limit 1
+        order by o.in_force_from desc, (o.state = 'granted'), o.state desc, o.expires_at, o.number desc limit 1
     ) s
     where c.consent_id = any(cast(:ids as uuid[])) order by c.number
     """

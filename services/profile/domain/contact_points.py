@@ -5,7 +5,7 @@ suppression waits for that. So an answer never rests on a state that somebody wa
 was acknowledged is obeyed by every answer after it.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -50,37 +50,34 @@ class ContactPoint(NamedTuple):
     unsubscribe_url: str | None = None
 
 
+# In psycopg's own language for its %b: a thousand ids go over in binary in a sixth of the time.
 # The asked and those into whom they were merged, in order. A withdrawal and an edit lock for no key update, which waits
 # for this; a purchase and another lookup do not.
-_HOLD = text(
-    """
+_HOLD = """
     select customer_id from customer where customer_id in (
-        select unnest(cast(:ids as uuid[]))
-        union select merged_into from customer where customer_id = any(cast(:ids as uuid[])))
+        select unnest(%(ids)b::uuid[])
+        union select merged_into from customer where customer_id = any(%(ids)b::uuid[]))
     order by customer_id for share
-    """
-)
-_ASKED = text(
-    """
+"""
+_ASKED = """
     select a.asked, c.customer_id, c.version, c.kind, c.state, c.language, c.time_zone, c.name_sealed, c.email_sealed,
         c.phone_sealed, s.consent_id, s.state as consent_state, p.reason as suppression, clock_timestamp() as at
-    from unnest(cast(:ids as uuid[])) as a (asked)
+    from unnest(%(ids)b::uuid[]) as a (asked)
     left join customer l on l.customer_id = a.asked
     left join customer c on c.customer_id = coalesce(l.merged_into, l.customer_id)
     left join lateral (
         select consent_id,
             case when state = 'granted' and expires_at <= clock_timestamp() then 'expired' else state end as state
         from consent
-        where consent.customer_id = c.customer_id and purpose = :purpose and channel = :channel and state <> 'expired'
-        order by in_force_from desc, (state = 'granted'), number desc limit 1
+        where consent.customer_id = c.customer_id and purpose = %(purpose)s and channel = %(channel)s and state <> 'expired'
+        order by in_force_from desc, (consent.state = 'granted'), consent.state desc, expires_at, number desc limit 1
     ) s on true
     left join lateral (
         select reason from suppression
-        where suppression.customer_id = c.customer_id and channel = :channel and lifted_at is null
+        where suppression.customer_id = c.customer_id and channel = %(channel)s and lifted_at is null
         order by set_at desc limit 1
     ) p on true
-    """
-)
+"""
 # The WeChat openid that was verified last, of each customer or of anybody merged into it.
 _OPENIDS = text(
     """
@@ -180,7 +177,7 @@ _Seal = tuple[UUID | None, int | None]
 
 def _read(session: Session, asked: _Asked, ids: Sequence[UUID]) -> dict[UUID, Row[Any]]:
     values = {"ids": ids, "purpose": asked.purpose, "channel": asked.channel}
-    return {row.asked: row for row in session.execute(_ASKED, values)}
+    return {row.asked: row for row in session.connection().exec_driver_sql(_ASKED, values)}
 
 
 def _open(session: Session, asked: _Asked, rows: Iterable[Row[Any]]) -> dict[_Seal, _Clear]:
@@ -199,14 +196,15 @@ def _hold(session: Session, asked: _Asked, ids: Sequence[UUID]) -> dict[UUID, Ro
     """What is known of each, read while all of them are held. Each lock is followed by a statement of its own: only a
     later snapshot sees what those whom the lock waited for have committed."""
     session.execute(HOLD_SHARED)
-    held = set(session.scalars(_HOLD, {"ids": ids}))
+    held: set[UUID] = set()
+    unheld: Collection[UUID] = ids
     while True:
+        held.update(session.connection().exec_driver_sql(_HOLD, {"ids": sorted(unheld)}).scalars())
         rows = _read(session, asked, ids)
         unheld = {row.customer_id for row in rows.values() if row.customer_id is not None} - held
         if not unheld:
             return rows
-        # A merge came in between: its winner is nobody whom we asked for.
-        held.update(session.scalars(_HOLD, {"ids": sorted(unheld)}))
+        # A merge came in between: its winner is nobody whom we asked for, and is held now.
 
 
 def _answer(

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from math import inf
 from typing import Protocol, TypeVar
 
 PURPOSES = ("marketing", "profiling", "personalisation", "survey", "sharing")
@@ -45,13 +46,19 @@ def in_force_from(state: str, collected_at: datetime, recorded_at: datetime) -> 
 
 
 def standing(records: Iterable[Record]) -> Record | None:
-    """The record that stands, whatever the order in which they are looked at: the latest; of two at once a refusal.
+    """The record that stands, whatever the order in which they are looked at: the latest; of two at once the stricter
+    (withdrawn, denied, the grant that ends sooner).
 
     A note that a grant expired never stands: it says nothing that the grant's own end does not say, and a grant that was
     given in between goes on.
     """
     said = (record for record in records if record.state != "expired")
-    return max(said, key=lambda record: (record.in_force_from, record.state != "granted"), default=None)
+    return max(said, key=_place, default=None)
+
+
+def _place(record: Recorded) -> tuple[datetime, bool, str, float]:
+    end = -record.expires_at.timestamp() if record.expires_at is not None else -inf
+    return record.in_force_from, record.state != "granted", record.state, end
 
 
 def state_of(record: Recorded | None, at: datetime) -> str | None:

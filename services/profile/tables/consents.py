@@ -17,7 +17,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from services.profile.tables.schema import metadata
 from shared.database import Timestamptz, Uuid
 
-# Append-only. The record that stands is the one with the latest `in_force_from`; of two at once a refusal. `expired` only
+# Append-only. The record that stands is the one with the latest `in_force_from`; of two at once the stricter. `expired` only
 # notes that a grant ran out: what stands follows from the grant's own `expires_at` (rules/consents.py).
 consent = Table(
     "consent",
