@@ -9,9 +9,11 @@ SECTIONS = {
     "purchase_http": "One purchase over HTTP",
     "apply_events": "Applying events",
     "real_file": "The real file",
+    "import_limit": "Importing purchases",
     "latency": "From purchase to score and points",
     "idle": "Memory at rest",
     "customer_lists": "A million customers",
+    "contact_points": "Contact points",
 }
 
 
