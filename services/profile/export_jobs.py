@@ -1,5 +1,7 @@
 """Writing exports into sealed blocks, and forgetting them."""
 
+from datetime import datetime
+
 from services.profile.domain import exports
 from services.profile.rules.exports import BYTE_ORDER_MARK, header, written
 from shared.errors import Conflict
@@ -12,7 +14,8 @@ ROWS = 2_000
 
 def write_export(job: RunningJob, *, rows: int = ROWS) -> None:
     """A block of rows at a time; what is written and the cursor are committed together, so killed, it goes on where it
-    stood. Rows that change meanwhile are exported as they are when their turn comes."""
+    stood. Rows that change meanwhile are exported as they are when their turn comes; where somebody was erased meanwhile,
+    a file of personal data is begun anew."""
     while job.cursor.get("phase") != "done":
         number = job.cursor.get("number", 0)
         with job.chunk() as chunk:
@@ -28,8 +31,17 @@ def write_export(job: RunningJob, *, rows: int = ROWS) -> None:
                 exports.keep(chunk.session, job.id, number, text.encode(), len(found))
                 number += 1
             chunk.advance(processed=len(found))
-            chunk.cursor = {"number": number, "after": after}
-            if after is None:
+            since = job.cursor.get("since") or exports.clock(chunk.session).isoformat()
+            chunk.cursor = {"number": number, "after": after, "since": since}
+            if (
+                after is None
+                and wanted.personal
+                and exports.was_erased(chunk.session, datetime.fromisoformat(since))
+            ):
+                exports.begin_anew(chunk.session, job.id)
+                chunk.advance(processed=-wanted.row_count - len(found))
+                chunk.cursor = {}
+            elif after is None:
                 exports.finish(chunk.session, job.id)
                 chunk.report = {"rows": wanted.row_count + len(found)}
                 chunk.cursor = {"phase": "done"}

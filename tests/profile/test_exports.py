@@ -5,17 +5,20 @@ import functools
 import io
 import json
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
+from services.profile.domain import erasure, exports
 from services.profile.export_jobs import forget_exports, write_export
 from services.profile.rules.exports import inert, written
 from shared.jobs import runner
 from shared.jobs.schedule import Context
 from tests.profile.conftest import Profile, code_of, line
+from tests.profile.imports.conftest import StopAfter
 
 # What people and payload lists put into names.
 FORMULAS = (
@@ -166,6 +169,28 @@ def test_nothing_of_a_file_can_be_read_in_the_database_or_after_its_day(profile:
     forget_exports(Context(under.settings, under.sessions, under.engine))
     assert profile.ask("select count(*) from export_block") == [(0,)]
     assert profile.client.get(f"/v1/exports/{export['id']}").json()["state"] == "forgotten"
+
+
+def test_a_file_of_personal_data_is_begun_anew_where_somebody_was_erased_meanwhile(profile: Profile) -> None:
+    for number in range(3):
+        profile.customer(f"c{number}", name=f"Name {number}")
+    ask(profile, fields=["id", "name"])
+    under = profile.under_test
+    with under.sessions.begin() as session:  # approved
+        session.connection().exec_driver_sql(
+            "update export set approved_at = now(), approved_by = 'x', approved_by_credential = 'y'"
+        )
+        session.connection().exec_driver_sql("update shared.job set due_at = now()")
+    context = Context(under.settings, under.sessions, under.engine)
+    runner.run_one({"export": functools.partial(write_export, rows=1)}, context, StopAfter(1))
+    gone = profile.customer("c0")["id"]
+    with under.sessions.begin() as session:
+        erasure.erase(session, UUID(gone), "test", exports.clock(session))
+    assert profile.ask("select count(*) from export_block") == [(1,)]
+    # The clock of this one transaction stands still: the erasure would be found for ever.
+    runner.run_one({"export": functools.partial(write_export, rows=1)}, context, StopAfter(3))
+    assert profile.ask("select row_count from export") == [(0,)]
+    assert profile.ask("select count(*) from export_block") == [(0,)]
 
 
 @pytest.mark.parametrize(

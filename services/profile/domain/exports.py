@@ -13,6 +13,7 @@ from services.profile.domain.customer_lists import Range
 from services.profile.rules.exports import is_personal
 from services.profile.tables import (
     consent,
+    erasure,
     export,
     export_block,
     product,
@@ -126,8 +127,7 @@ def open_file(session: Session, export_id: UUID, by: str) -> Row[Any]:
     found = get(session, export_id)
     if found.ready_at is None:
         raise Conflict("export_not_ready", "the file is not written yet")
-    now = session.execute(select(func.now())).scalar_one()
-    if found.destroyed_at is not None or found.expires_at <= now:
+    if found.destroyed_at is not None or found.expires_at <= clock(session):
         raise Gone("export_expired", "the file was kept for a day and is forgotten")
     audit.record(session, "export_fetched", by=by, subject=str(export_id), personal=found.personal)
     return found
@@ -158,6 +158,25 @@ def keep(session: Session, export_id: UUID, number: int, block: bytes, rows: int
         .where(export.c.export_id == export_id)
         .values(row_count=export.c.row_count + rows, byte_count=export.c.byte_count + len(block))
     )
+
+
+def clock(session: Session) -> datetime:
+    """The database's time of the transaction."""
+    now: datetime = session.execute(select(func.now())).scalar_one()
+    return now
+
+
+def was_erased(session: Session, since: datetime) -> bool:
+    """Whether somebody was erased since then: a file that was begun before may still tell of the person."""
+    return (
+        session.scalar(select(erasure.c.customer_id).where(erasure.c.erased_at >= since).limit(1)) is not None
+    )
+
+
+def begin_anew(session: Session, export_id: UUID) -> None:
+    """Forget what is written."""
+    session.execute(delete(export_block).where(export_block.c.export_id == export_id))
+    session.execute(update(export).where(export.c.export_id == export_id).values(row_count=0, byte_count=0))
 
 
 def finish(session: Session, export_id: UUID) -> None:
@@ -306,7 +325,9 @@ def _place(export_id: UUID, number: int) -> str:
 __all__ = [
     "KEPT",
     "approve",
+    "begin_anew",
     "blocks",
+    "clock",
     "finish",
     "forget",
     "get",
@@ -315,4 +336,5 @@ __all__ = [
     "page",
     "request",
     "rows_of",
+    "was_erased",
 ]
