@@ -169,6 +169,7 @@ def get_export(export_id: UUID, session: Transaction) -> Any:
 @router.get(
     "/{export_id}/file",
     scopes=["exports:read"],
+    response_class=StreamingResponse,
     responses={
         200: {
             "description": "The file",
