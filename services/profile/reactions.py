@@ -53,22 +53,18 @@ def keep_tiers(session: Session, events: Sequence[TierChanged]) -> None:
     tiers.follow(session, {event.customer_id: event.tier for event in events})
 
 
+# One consumer for all of it: each takes a connection of the suite's, and these seldom have much to do.
 CONSUMERS = (
-    Consumer("profile.tiers", {TierChanged: keep_tiers}),
     Consumer(
-        "profile.referrals",
+        "profile",
         {
+            TierChanged: keep_tiers,
             PurchaseRecorded: qualify_referrals,
             PurchaseReturned: qualify_referrals,
             ReturnMatched: qualify_referrals,
             PurchaseCancelled: qualify_referrals,
             CustomersMerged: follow_merges,
             CustomersUnmerged: follow_merges,
-        },
-    ),
-    Consumer(
-        "profile.receipts",
-        {
             ErasureCompletedInScoring: receipts_of("scoring"),
             ErasureCompletedInCampaigns: receipts_of("campaigns"),
             ErasureCompletedInFeedback: receipts_of("feedback"),

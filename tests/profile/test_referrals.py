@@ -20,7 +20,7 @@ SOON = (datetime.now(UTC) + timedelta(minutes=5)).isoformat()
 
 def react(profile):
     """Tell the consumer everything that was announced, as ``react`` does; again and again is the same."""
-    [consumer] = [one for one in CONSUMERS if one.name == "profile.referrals"]
+    [consumer] = CONSUMERS
     with profile.under_test.sessions() as session:
         rows = session.execute(text("select type, data from shared.outbox order by id")).all()
     for row in rows:
