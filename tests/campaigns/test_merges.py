@@ -220,7 +220,7 @@ def ledger(service) -> Programme:
     return Programme(service(SERVICE))
 
 
-@settings(**SLOW, max_examples=40)
+@settings(**SLOW, max_examples=25)
 @given(data=st.data())
 def test_any_interleaving_of_keys_ends_in_the_same_books_and_a_replay_changes_nothing(ledger, data):
     steps = data.draw(histories(len(PEOPLE), KINDS))
@@ -235,7 +235,7 @@ def test_any_interleaving_of_keys_ends_in_the_same_books_and_a_replay_changes_no
     assert ends[0] == ends[1]
 
 
-@settings(**SLOW, max_examples=40)
+@settings(**SLOW, max_examples=25)
 @given(data=st.data())
 def test_after_all_unmerges_points_are_as_if_never_merged_but_for_what_was_spent(ledger, data):
     steps = data.draw(histories(len(PEOPLE), KINDS, apart=True))

@@ -199,7 +199,7 @@ def heard(world: World, data: Any, things: list[tuple[Any, Any]]) -> dict[str, l
     return before
 
 
-@settings(**SLOW, max_examples=20)
+@settings(**SLOW, max_examples=12)
 @given(data=st.data(), apart=st.booleans())
 def test_any_interleaving_ends_in_the_same_state_and_apart_as_if_never_merged(asking, data, apart):
     steps = data.draw(histories(len(PEOPLE), ("answered", "answered", "bought"), most=12, apart=apart))

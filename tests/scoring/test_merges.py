@@ -217,7 +217,7 @@ def calibrated(world: World) -> World:
     return world
 
 
-@settings(**SLOW, max_examples=25)
+@settings(**SLOW, max_examples=15)
 @given(data=st.data())
 def test_any_interleaving_of_keys_ends_in_the_same_state_and_a_replay_changes_nothing(
     calibrated: World, data: Any
@@ -235,7 +235,7 @@ def test_any_interleaving_of_keys_ends_in_the_same_state_and_a_replay_changes_no
     assert ends[0] == ends[1]
 
 
-@settings(**SLOW, max_examples=25)
+@settings(**SLOW, max_examples=15)
 @given(data=st.data())
 def test_after_all_unmerges_everything_is_as_if_never_merged(calibrated: World, data: Any) -> None:
     steps = data.draw(histories(len(PEOPLE), ("buy", "buy", "felt"), apart=True))
