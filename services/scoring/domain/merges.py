@@ -92,6 +92,10 @@ def _score(session: Session, calibration: Calibration, customer_ids: Sequence[UU
     causes = {each: _cause(moves.cause_of(each)) for each in customer_ids}
     scores.score_customers(session, calibration, customer_ids, causes.__getitem__, raise_quietly=True)
     tiers = calibration.policy.tiers
+    session.execute(
+        _LOWEST,
+        {"ids": list(customer_ids), "lowest": tiers[0].code, "version": calibration.policy.version},
+    )
     differences = session.execute(_DIFFERENCES, {"ids": list(customer_ids), "lowest": tiers[0].code})
     told = [(row, causes[row.customer_id]) for row in differences]
     if not told:
@@ -160,6 +164,14 @@ _WAKE = text("""
 """)
 
 _CLEAR = text("delete from tier_resting where customer_id = any(cast(:apart as uuid[]))")
+
+# One to whom a tier was announced keeps one, if only the lowest: there is no word for having none again.
+_LOWEST = text("""
+    insert into tier (customer_id, tier, since, policy_version)
+    select each, :lowest, now(), :version from unnest(cast(:ids as uuid[])) each
+    where exists (select from tier_change c where c.customer_id = each)
+    on conflict (customer_id) do nothing
+""")
 
 # What each has now against what was announced for it last. One who had a tier only while merged is left the lowest.
 _DIFFERENCES = text("""
