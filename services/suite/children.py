@@ -14,9 +14,9 @@ from shared.settings import Settings
 
 
 # Connections of one service's engine in each process. Together with the API's four pools of 8 and the bus they stay
-# within the 64 that the suite promises (connections()).
+# within the 60 that the suite promises (connections()).
 def work_pool(service: Service) -> int:
-    """What runs at set times holds its lock and a session; jobs take one more."""
+    """What runs at set times holds its lock and a session; a service's own jobs take one more."""
     return 3 if service.jobs else 2
 
 

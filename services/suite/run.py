@@ -24,7 +24,7 @@ from shared.http.app import new_app
 from shared.messaging import partitions
 from shared.settings import Settings
 
-MOST_CONNECTIONS = 64
+MOST_CONNECTIONS = 60
 
 
 def run(environment: Mapping[str, str] = os.environ) -> int:

@@ -85,8 +85,17 @@ def get_sign_up_source(source_id: UUID, session: Transaction) -> Any:
 @router.get(
     "/{source_id}/qr-code",
     scopes=["sign_ups:read"],
+    response_class=Response,
     responses={
-        200: {"content": {"image/svg+xml": {"schema": {"type": "string"}}}, "description": "The image"}
+        200: {
+            "content": {
+                "image/svg+xml": {
+                    "schema": {"type": "string"},
+                    "example": '<svg xmlns="http://www.w3.org/2000/svg" width="296" height="296">…</svg>',
+                }
+            },
+            "description": "The image",
+        }
     },
 )
 def get_sign_up_qr_code(source_id: UUID, session: Transaction) -> Response:

@@ -10,9 +10,9 @@ from services.profile.tables.attributes import attribute_definition, customer_me
 from services.profile.tables.belongings import customer_address, owned_product, warranty_extension
 from services.profile.tables.consents import confirmation, consent, consent_expiry, consent_text, disclosure
 from services.profile.tables.customers import contact, customer, customer_external_id
+from services.profile.tables.exports import export, export_block, import_fetch
 from services.profile.tables.fulfilments import fulfilment, purchase_cancellation
 from services.profile.tables.identities import customer_identity, device_session
-from services.profile.tables.exports import export, export_block, import_fetch
 from services.profile.tables.imports import (
     import_count,
     import_customer,
@@ -70,9 +70,9 @@ __all__ = [
     "duplicate",
     "erasure",
     "erasure_receipt",
-    "forgotten_name",
     "export",
     "export_block",
+    "forgotten_name",
     "fulfilment",
     "import_count",
     "import_customer",
