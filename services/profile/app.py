@@ -36,14 +36,14 @@ from services.profile.api import (
     tags,
     timeline,
 )
-from services.profile.consent_jobs import STEPS as CONSENT_STEPS
 from services.profile.domain.api_keys import active
 from services.profile.domain.disclosures import AUDITED_ROWS
 from services.profile.domain.erasure import reapply
 from services.profile.domain.reach import reaches
 from services.profile.jobs import JOBS, SCHEDULE
+from services.profile.jobs.consents import STEPS as CONSENT_STEPS
+from services.profile.jobs.rights import STEPS
 from services.profile.reactions import CONSUMERS
-from services.profile.rights_jobs import STEPS
 from services.profile.settings import ProfileSettings
 from services.profile.tables import metadata
 from services.profile.verification import INVARIANTS, STATE

@@ -9,9 +9,9 @@ from types import SimpleNamespace
 import pytest
 from sqlalchemy import text
 
-from services.profile import rights_jobs
 from services.profile.app import SERVICE
 from services.profile.domain.holdings import HOLDINGS
+from services.profile.jobs import rights
 from shared import sealing
 from shared.jobs import runner
 from shared.jobs.schedule import Context
@@ -51,7 +51,7 @@ def others() -> Iterator[SimpleNamespace]:
 
 @pytest.fixture
 def profile(service, others, monkeypatch):
-    monkeypatch.setattr(rights_jobs, "PAUSE", 0.01)
+    monkeypatch.setattr(rights, "PAUSE", 0.01)
     urls = {f"{name}_url": others.url for name in ("scoring", "campaigns", "feedback")}
     return Profile(service(SERVICE, committing=True, service_key="rgl_profile", **urls))
 
@@ -191,7 +191,7 @@ def test_the_copy_lies_sealed_and_is_destroyed_with_its_key(profile):
     under = profile.under_test
     path = f"/v1/access-requests/{request_id}"
     assert code_of(profile.client.get(f"{path}/content")) == "access_request_expired"
-    assert rights_jobs.forget_copies(Context(under.settings, under.sessions, under.engine)) == 1
+    assert rights.forget_copies(Context(under.settings, under.sessions, under.engine)) == 1
     assert profile.ask("select count(*) from access_block") == [(0,)]
     with under.sessions() as session:
         place = f"access_block.sealed:{request_id}/{blocks[0].number}"
@@ -240,7 +240,7 @@ def test_many_rows_are_gathered_in_portions(profile):
     for number in range(7):
         assert profile.buy(f"B{number}", line(), **named).status_code == 201
     request_id = ask_for(profile, wang)
-    assert work(profile, access_request=lambda job: rights_jobs.gather_personal_data(job, rows=3))
+    assert work(profile, access_request=lambda job: rights.gather_personal_data(job, rows=3))
     own = profile.client.get(f"/v1/access-requests/{request_id}/content").json()["services"]["profile"]
     assert len({one["external_id"] for one in own["purchases"]}) == len(own["purchases"]) == 8
     assert len(own["purchase_lines"]) == 9

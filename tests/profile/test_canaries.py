@@ -3,8 +3,8 @@
 import pytest
 from sqlalchemy import text
 
-from services.profile import rights_jobs
 from services.profile.app import SERVICE
+from services.profile.jobs import rights
 from shared.jobs import runner
 from shared.jobs.schedule import Context
 from tests.canaries import dump, phone_of, phones_in, song_in, tell
@@ -32,7 +32,7 @@ def test_canaries_are_found_in_no_table_and_after_their_erasure_in_nothing(profi
         return reply.json()
 
     people = [tell(request, number) for number in range(PEOPLE)]
-    monkeypatch.setattr(rights_jobs, "TRIES", 1)
+    monkeypatch.setattr(rights, "TRIES", 1)
     copy = profile.client.post(f"/v1/customers/{people[0]}/access-requests").json()["id"]
     under = profile.under_test
     assert runner.run_one(SERVICE.jobs, Context(under.settings, under.sessions, under.engine))

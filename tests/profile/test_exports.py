@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 from services.profile.domain import erasure, exports
-from services.profile.export_jobs import forget_exports, write_export
+from services.profile.jobs.exports import forget_exports, write_export
 from services.profile.rules.exports import inert, written
 from shared.jobs import runner
 from shared.jobs.schedule import Context

@@ -1,6 +1,6 @@
 import pytest
 
-from services.profile.tag_jobs import evaluate_tag_rules
+from services.profile.jobs.tags import evaluate_tag_rules
 from tests.profile.conftest import code_of
 from tests.profile.test_tags import context
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from services.profile.app import SERVICE
-from services.profile.tag_jobs import evaluate_tag_rules, expire_tags
+from services.profile.jobs.tags import evaluate_tag_rules, expire_tags
 from shared.jobs import runner
 from shared.jobs.schedule import Context
 from tests.profile.conftest import YESTERDAY, line

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from services.profile.app import SERVICE
-from services.profile.import_jobs import import_purchases
-from services.profile.import_record_jobs import import_records_of_a_kind
+from services.profile.jobs.import_records import import_records_of_a_kind
+from services.profile.jobs.imports import import_purchases
 from services.profile.rules.import_kinds import KINDS
 from shared.jobs import runner
 from shared.jobs.schedule import Context

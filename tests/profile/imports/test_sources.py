@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from services.profile.app import SERVICE
-from services.profile.fetch_jobs import fetch_imports
+from services.profile.jobs.fetches import fetch_imports
 from shared.jobs.schedule import Context
 from tests.profile.imports.conftest import Imports, bought, csv_of
 

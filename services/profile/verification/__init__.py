@@ -4,7 +4,7 @@ Ids, processing times and what depends on the clock stay out of the state, so th
 same facts agree. Rows are compared bytewise, whatever the cluster's collation.
 """
 
-from services.profile import verification_behaviour, verification_merges
+from services.profile.verification import behaviour, merges
 
 _NAME = """coalesce((select min((x.source || ':' || x.external_id) collate "C") from customer_external_id x
     where x.customer_id = {customer_id}), case when {customer_id} is null then 'anonymous' else '-' end)"""
@@ -64,7 +64,7 @@ STATE: dict[str, str] = {
             where state <> 'expired'
             order by customer_id, purpose, channel, in_force_from desc, (state = 'granted'), state desc, expires_at, number desc
         ) s""",
-} | verification_behaviour.state(_name)
+} | behaviour.state(_name)
 
 INVARIANTS: dict[str, str] = {
     "purchase_totals_are_sums_of_lines": """
@@ -120,5 +120,5 @@ INVARIANTS: dict[str, str] = {
                 and (p.currency, p.total_minor) is distinct from
                     ((select currency from accounting), p.accounting_total_minor)
         )""",
-} | verification_merges.INVARIANTS
-INVARIANTS |= verification_behaviour.INVARIANTS
+} | merges.INVARIANTS
+INVARIANTS |= behaviour.INVARIANTS

@@ -24,6 +24,7 @@ from shared.errors import Invalid
 from shared.jobs import uploads
 from shared.jobs.ahead import one_ahead
 from shared.jobs.runner import Chunk, RunningJob
+from shared.jobs.schedule import Context
 
 # A chunk's rows are in memory once as text and once parsed: about 1 KB each, and the next chunk's as well.
 ROWS_READ = 10_000
@@ -262,3 +263,12 @@ def ahead(job: RunningJob, items: Generator[Item]) -> Generator[Item]:
 def add(counts: dict[str, Any], more: Iterable[tuple[str, int]]) -> None:
     for name, count in more:
         counts[name] = counts.get(name, 0) + count
+
+
+def forget_abandoned_imports(context: Context) -> None:
+    """Rows of imports that nobody resumed before their upload was destroyed."""
+    with context.sessions.begin() as session:
+        abandoned = imports.abandoned(session)
+    for job_id in abandoned:
+        with context.sessions.begin() as session:
+            staging.clear(session, job_id)

@@ -2,28 +2,19 @@
 
 from sqlalchemy import func, select
 
-from services.profile.domain import activities, duplicates, imports, referrals, staging, upkeep
-from services.profile.export_jobs import forget_exports, write_export
-from services.profile.fetch_jobs import fetch_imports
-from services.profile.import_jobs import import_purchases
-from services.profile.import_record_jobs import import_records_of_a_kind
-from services.profile.rights_jobs import gather_personal_data
+from services.profile.domain import activities, duplicates, referrals, upkeep
+from services.profile.jobs.exports import forget_exports, write_export
+from services.profile.jobs.fetches import fetch_imports
+from services.profile.jobs.import_records import import_records_of_a_kind
+from services.profile.jobs.imports import forget_abandoned_imports, import_purchases
+from services.profile.jobs.rights import gather_personal_data
+from services.profile.jobs.tags import change_tags, evaluate_tag_rule, evaluate_tag_rules, expire_tags
 from services.profile.rules.import_kinds import KINDS
-from services.profile.tag_jobs import change_tags, evaluate_tag_rule, evaluate_tag_rules, expire_tags
 from shared.jobs.runner import JobFunction
 from shared.jobs.schedule import Context, Scheduled
 
 # Deleted in one transaction, so that no lock is held for long.
 ACTIVITIES_FORGOTTEN = 10_000
-
-
-def forget_abandoned_imports(context: Context) -> None:
-    """Rows of imports that nobody resumed before their upload was destroyed."""
-    with context.sessions.begin() as session:
-        abandoned = imports.abandoned(session)
-    for job_id in abandoned:
-        with context.sessions.begin() as session:
-            staging.clear(session, job_id)
 
 
 def forget_activities(context: Context) -> None:
