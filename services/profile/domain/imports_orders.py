@@ -10,8 +10,8 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from services.profile.domain import customers, purchases, returns, staging
-from services.profile.domain.customers import NewCustomer
+from services.profile.domain import customers, new_customers, purchases, returns, staging
+from services.profile.domain.new_customers import NewCustomer
 from services.profile.domain.staging import Order
 from services.profile.rules import mapping_findings, mapping_orders
 from services.profile.rules.mapping_rows import PURCHASE, RETURN, Refused
@@ -127,7 +127,7 @@ def _ensure_customers(session: Session, job_id: UUID, source: str, refs: Iterabl
         NewCustomer(source, name, min(told.first_at, now), told.country)
         for name, told in sorted(staging.customers(session, job_id, names).items())
     ]
-    ensured = customers.ensure_many(session, wanted, now)
+    ensured = new_customers.ensure_many(session, wanted, now)
     return sum(one.created for one in ensured.values())
 
 

@@ -13,7 +13,7 @@ from pydantic_core import to_json
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from services.profile.domain import customers, pricing, products, purchase_rows, recording
+from services.profile.domain import customers, new_customers, pricing, products, purchase_rows, recording
 from services.profile.domain.products import Mention
 from services.profile.domain.purchase_rows import COLUMNS, FACTS, SELECTED, Known, Recorded
 from services.profile.domain.recording import Candidate, Noun, Outcome
@@ -168,7 +168,7 @@ def _make_its_customer(session: Session, facts: PurchaseFacts) -> bool:
     ref = facts.customer
     if not facts.create_customer or ref is None or ref.source is None or ref.external_id is None:
         return False
-    return customers.make_stranger(session, ref.source, ref.external_id, facts.occurred_at)
+    return new_customers.make_stranger(session, ref.source, ref.external_id, facts.occurred_at)
 
 
 def _check_size(facts: PurchaseFacts, amounts: Amounts, now: datetime) -> None:

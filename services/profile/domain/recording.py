@@ -13,7 +13,7 @@ from uuid import UUID
 from sqlalchemy import TextClause
 from sqlalchemy.orm import Session
 
-from services.profile.domain import accounting, customers, pricing
+from services.profile.domain import accounting, customers, new_customers, pricing
 from services.profile.rules.amounts import Amounts
 from services.profile.rules.facts import CustomerRef, PurchaseFacts, UnmatchedReturnFacts
 from shared.errors import Conflict, Refusal
@@ -130,7 +130,7 @@ def _round(
         "external_ids": [one.facts.external_id for one in candidates],
     }
     existing = {(row.source, row.external_id): row for row in session.execute(noun.known, named)}
-    customers.resolve_late(session, [one for one in candidates if one.name in existing])
+    new_customers.resolve_late(session, [one for one in candidates if one.name in existing])
     new: dict[Name, Candidate[Facts]] = {}
     again = []
     for one in candidates:
@@ -156,7 +156,7 @@ def _record(
     now: datetime,
 ) -> list[Candidate[Facts]]:
     """Record facts of different names; returns those that somebody else recorded in this moment."""
-    customers.ensure_strangers(session, new, now)
+    new_customers.ensure_strangers(session, new, now)
     by_id: dict[UUID, Candidate[Facts]] = {}
     for one in new:
         if one.facts.customer is None or one.customer_id is not None:
