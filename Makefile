@@ -37,7 +37,7 @@ down:  ## stop what was started: the suite, its Postgres, Kafka
 
 # --- develop it -------------------------------------------------------------------------------------------------------
 
-.PHONY: test check lint types imports migrations contracts manifests faults bench image format
+.PHONY: test check lint types imports migrations contracts manifests faults fuzz bench image format
 test: $(VENV)/dev.stamp  ## all tests, on a real Postgres and a real Kafka (ARGS="tests/scoring -k tier")
 	@exec $(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
@@ -64,6 +64,9 @@ manifests: $(VENV)/dev.stamp  ## render the Kubernetes manifests and validate th
 
 faults: $(VENV)/dev.stamp  ## kill, cut off and poison a running deployment (minutes)
 	@REGULARS_FAULTS=full exec $(BIN)/python -m pytest tests/faults $(ARGS)
+
+fuzz: $(VENV)/dev.stamp  ## made-up requests for every field of every operation (half an hour)
+	@REGULARS_FUZZ=full exec $(BIN)/python -m pytest tests/contracts/test_fuzzing.py $(ARGS)
 
 bench: $(VENV)/dev.stamp  ## measure and write the tables under tests/benchmarks/results (ARGS="purchase_http idle")
 	@exec $(BIN)/python -m tests.benchmarks $(ARGS)

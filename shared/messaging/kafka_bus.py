@@ -9,6 +9,7 @@ Clients are made at first use and never in a request: their constructor blocks f
 import contextlib
 import logging
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -18,6 +19,7 @@ from kafka.errors import (
     CommitFailedError,
     IllegalGenerationError,
     KafkaError,
+    KafkaTimeoutError,
     RebalanceInProgressError,
     UnknownMemberIdError,
 )
@@ -28,6 +30,8 @@ from shared.messaging.bus import PARTITIONS, BusUnavailable, Message, Record
 log = logging.getLogger(__name__)
 
 _TOPIC_EXISTS = 36
+# Seconds in which a topic that was just made must be heard of.
+_PATIENCE = 10.0
 
 # The group has given the partitions to somebody else; the watermarks make what was applied here a repeat there.
 _MOVED = (CommitFailedError, IllegalGenerationError, RebalanceInProgressError, UnknownMemberIdError)
@@ -156,7 +160,7 @@ class KafkaBus:
             # Memory stays flat however far behind we are.
             fetch_max_bytes=8 * 1024 * 1024,
             max_partition_fetch_bytes=1024 * 1024,
-            # A member that joined before it had heard of a new topic is given none of it; it looks again this often.
+            # New partitions of a topic are noticed this soon.
             metadata_max_age_ms=5_000,
             metrics_enabled=False,
             **self._connection,
@@ -220,14 +224,27 @@ class KafkaReader:
     def poll(self, max_records: int, timeout: float) -> list[Record]:
         try:
             if self._consumer is None:
-                self._bus.prepare(self._topics)
-                self._consumer = self._bus.new_consumer(self._group, max_poll_records=max_records)
-                self._consumer.subscribe([self._bus.prefix + topic for topic in self._topics])
+                self._consumer = self._join(max_records)
             polled = self._consumer.poll(timeout_ms=int(timeout * 1000), max_records=max_records)
             return _records(polled, self._bus.prefix)
         except KafkaError as error:
             self._drop()
             raise BusUnavailable(f"kafka: {type(error).__name__}") from error
+
+    def _join(self, max_records: int) -> Any:
+        """A member that has heard of every topic before it joins: one that leads the group without having heard of a new
+        topic gives nobody any of it, and nothing makes it look again."""
+        self._bus.prepare(self._topics)
+        topics = [self._bus.prefix + topic for topic in self._topics]
+        consumer = self._bus.new_consumer(self._group, max_poll_records=max_records)
+        deadline = time.monotonic() + _PATIENCE
+        while not all(consumer.partitions_for_topic(topic) for topic in topics):
+            if time.monotonic() > deadline:
+                consumer.close(autocommit=False, timeout_ms=2_000)
+                raise KafkaTimeoutError("no metadata of a topic")
+            time.sleep(0.1)
+        consumer.subscribe(topics)
+        return consumer
 
     def commit(self) -> None:
         if self._consumer is None:

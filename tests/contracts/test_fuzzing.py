@@ -1,5 +1,6 @@
 """Every operation of the four documents holds what it says, against requests that schemathesis makes up (all its checks,
-authenticated). REGULARS_FUZZ_EXAMPLES: how many for each operation and phase (CI: a few)."""
+authenticated). `make fuzz` (REGULARS_FUZZ=full) goes through every field of every operation, for half an hour; CI makes up
+a few requests for each."""
 
 import os
 import subprocess
@@ -15,7 +16,8 @@ from tests.embedded import EmbeddedSuite, embedded
 # In the worker that runs whole deployments, one after another.
 pytestmark = pytest.mark.xdist_group("deployment")
 
-EXAMPLES = os.environ.get("REGULARS_FUZZ_EXAMPLES", "3")
+FULL = os.environ.get("REGULARS_FUZZ") == "full"
+SIZE = ["--max-examples", "20"] if FULL else ["--max-examples", "3", "--phases", "examples,fuzzing,stateful"]
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +40,7 @@ def test_every_operation_holds_what_its_document_says(
             f"Authorization: Bearer {key}",
             "--checks",
             "all",
-            "--max-examples",
-            EXAMPLES,
+            *SIZE,
             "--seed",
             "1",
             "--no-color",
