@@ -17,10 +17,10 @@ from shared.webhooks import subscriptions
 
 router = Router(prefix="/v1/webhooks", tags=["webhooks"])
 
-Url = Annotated[str, StringConstraints(min_length=8, max_length=2_000)]
+Url = Annotated[str, StringConstraints(max_length=2_000, pattern=r"^https?://[^\s/?#@\\]+([/?][^\s#\\]*)?$")]
 Description = Annotated[str, StringConstraints(max_length=500)]
 EventTypes = Annotated[
-    list[Annotated[str, StringConstraints(max_length=200)]],
+    list[Annotated[str, StringConstraints(pattern=r"^regulars\.[a-z_.]{1,180}v[0-9]{1,3}$")]],
     Field(max_length=100, description="types of events of this service; empty = all of them"),
 ]
 _EXAMPLE: dict[str, Any] = {
@@ -43,7 +43,7 @@ class WebhookChange(BaseModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"active": False}]})
 
-    url: Url = ""
+    url: Url = Field(default="", validate_default=False)
     description: Description | None = None
     event_types: EventTypes = []
     active: bool = True
