@@ -114,7 +114,7 @@ def test_rolling_restarts_are_not_noticed(deployment: Deployment, size) -> None:
 
 
 def await_ready(port: int) -> None:
-    end = time.monotonic() + 30
+    end = time.monotonic() + 180
     while True:
         try:
             if httpx.get(f"http://127.0.0.1:{port}/readyz").status_code == 200:

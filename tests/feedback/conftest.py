@@ -13,7 +13,13 @@ from sqlalchemy import text
 from services.feedback.app import SERVICE
 from services.feedback.reactions import CONSUMER
 from shared.events.envelope import Event
-from shared.events.profile import CustomerErased, CustomerRegistered, ExternalId, PurchaseRecorded
+from shared.events.profile import (
+    CustomerErased,
+    CustomerRegistered,
+    CustomersMerged,
+    ExternalId,
+    PurchaseRecorded,
+)
 from shared.events.scoring import TierChanged
 from shared.messaging import cloudevent, consumer
 from shared.messaging.bus import Record
@@ -86,6 +92,10 @@ class World:
 
     def erased(self, customer_id: UUID) -> None:
         self.told(CustomerErased(customer_id=customer_id, erased_at=datetime.now(UTC)))
+
+    def merged(self, loser: UUID, winner: UUID, kind: type[Event] = CustomersMerged) -> None:
+        ids = {"winner_id": winner, "loser_id": loser, "effective_at": datetime.now(UTC)}
+        self.told(*(kind(customer_id=each, **ids) for each in (winner, loser)))
 
     def purchase(
         self, customer_id: UUID | None, after: timedelta = timedelta(0), historical: bool = False

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
+from sqlalchemy import text
 
 from services.feedback.domain import invitations
 from services.feedback.reactions import CONSUMER
@@ -84,7 +85,9 @@ def test_an_erased_customer_is_not_asked(world):
     customer_id = world.customer()
     world.erased(customer_id)
     world.told(world.purchase(customer_id))
-    assert world.invitations(customer_id) == []
+    assert world.client.get(f"/v1/customers/{customer_id}/invitations").status_code == 410
+    with world.sessions() as session:
+        assert session.scalar(text("select count(*) from invitation")) == 0
 
 
 def test_a_customer_of_whom_nothing_was_heard_yet_is_asked_all_the_same(world):
@@ -128,12 +131,13 @@ def test_two_purchases_at_once_make_one_invitation(committing_world):
     world = committing_world
     world.survey()
     customers = [world.customer() for _ in range(20)]
-    # Under another key each, so that two consumers may have them at the same time: as after a merge.
-    purchases = [
-        world.purchase(customer_id).model_copy(update={"recorded_customer_id": uuid4()})
-        for customer_id in customers
-        for _ in range(4)
-    ]
+    # Under another key each, so that two consumers may have them at the same time: those of merged customers.
+    purchases = []
+    for customer_id in customers:
+        for _ in range(4):
+            alias = world.customer()
+            world.merged(alias, customer_id)
+            purchases.append(world.purchase(customer_id).model_copy(update={"recorded_customer_id": alias}))
     batches = [[world.record(purchase) for purchase in purchases[start::4]] for start in range(4)]
     with ThreadPoolExecutor(4) as pool:
         results = list(pool.map(lambda batch: consumer.apply(world.sessions, CONSUMER, batch), batches))

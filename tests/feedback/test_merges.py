@@ -28,8 +28,7 @@ PEOPLE = tuple(UUID(int=number) for number in range(1, 5))
 
 
 def merge(world: World, loser: UUID, winner: UUID, kind: Any = CustomersMerged) -> None:
-    ids = {"winner_id": winner, "loser_id": loser, "effective_at": datetime.now(UTC)}
-    world.told(*(kind(customer_id=each, **ids) for each in (winner, loser)))
+    world.merged(loser, winner, kind)
 
 
 def unmerge(world: World, loser: UUID, winner: UUID) -> None:
