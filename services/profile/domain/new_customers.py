@@ -15,6 +15,7 @@ from services.profile.domain.customers import (
     find_by_names,
     is_historical,
     lock_owners,
+    refuse_erased,
     resolve_and_lock,
 )
 from services.profile.rules.facts import PurchaseFacts, UnmatchedReturnFacts
@@ -154,7 +155,7 @@ def ensure_strangers(session: Session, candidates: Sequence[Candidate], now: dat
 
 def make_stranger(session: Session, source: str, external_id: str, since: datetime) -> bool:
     """Make the customer whom nobody knows under this name yet, and announce it; False, and nothing written, where
-    somebody is. ``since``: the fact with which it became one."""
+    somebody is. ``since``: the fact with which it became one. Raises Gone for a name of somebody erased."""
     customer_id = uuid7()
     made = execute_hot(
         session,
@@ -163,6 +164,8 @@ def make_stranger(session: Session, source: str, external_id: str, since: dateti
     ).fetchone()
     if made is None:
         return False
+    # Only now: an erasure that held the name until this moment has committed, and is seen.
+    refuse_erased(session, [(source, external_id)])
     registered_at, now = made
     announce(
         session,
