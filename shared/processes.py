@@ -1,8 +1,10 @@
 """What runs: one service's api, relay, react and work, each until it is told to stop."""
 
+import asyncio
 import gc
 import logging
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 
 # From the signal to the end: what is being answered or committed is finished, and no longer than an orchestrator waits.
 GRACE = 8.0
+# Seconds between taking no new connection and cutting off those that are silent.
+LAST_WORD = 0.5
 
 log = logging.getLogger(__name__)
 
@@ -104,7 +108,16 @@ def _end_server(server: "uvicorn.Server", stop: threading.Event) -> None:
 def http_server(app: Any, settings: Settings) -> "uvicorn.Server":
     import uvicorn
 
-    return uvicorn.Server(
+    class Server(uvicorn.Server):
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            """The server would cut off connections that have not asked anything yet; whoever was let in at the last
+            moment is given the time to."""
+            for server in self.servers:
+                server.close()
+            await asyncio.sleep(LAST_WORD)
+            await super().shutdown(sockets)
+
+    return Server(
         uvicorn.Config(
             app,
             host=settings.host,

@@ -15,7 +15,8 @@ from tests.profile.conftest import code_of as problem_of
 from tests.profile.conftest import line
 from tests.profile.test_activities import anonymously, attach, did, tell
 
-SOON = (datetime.now(UTC) + timedelta(minutes=5)).isoformat()
+# Later than any referral that these tests make, however long they have been waiting for their turn.
+SOON = (datetime.now(UTC) + timedelta(hours=12)).isoformat()
 
 
 def react(profile):
@@ -152,7 +153,7 @@ def test_oneself_counts_for_nothing_and_flags_wait_for_somebody_to_look(profile,
     profile.customer("wang", phone="+8613812345678")
     oneself = bring(profile, code(profile, wang), wang).json()
     assert (oneself["state"], oneself["flags"]) == ("voided", ["self_referral"])
-    later = (datetime.now(UTC) + timedelta(minutes=10)).isoformat()
+    later = (datetime.now(UTC) + timedelta(hours=13)).isoformat()
     flagged = bring(profile, code(profile, wang), old, referred_at=later).json()
     assert flagged["flags"] == ["existing_customer", "same_phone"]
     profile.buy("2", line(), customer={"source": "shop", "external_id": "old"}, occurred_at=later)
