@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from services.scoring.domain import calibrations, exchanges, facts, merges, satisfaction, scores
 from services.scoring.domain.calibrations import Calibration
-from services.scoring.domain.scores import Cause
+from services.scoring.domain.causes import Cause
 from services.scoring.tables import customer
 from shared.customers import REGISTERED, Owners, follows, lock_owners, recorded_customer
 from shared.events.feedback import SatisfactionChanged

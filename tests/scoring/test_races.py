@@ -60,7 +60,7 @@ def test_reactions_during_calibrations_end_with_the_scores_of_a_quiet_recomputat
 
 def rescore_everybody(world: World) -> None:
     from services.scoring.domain import calibrations
-    from services.scoring.domain.scores import Cause
+    from services.scoring.domain.causes import Cause
 
     with world.scoring.sessions.begin() as session:
         calibration = calibrations.current(session)

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from services.scoring.domain import calibrations, facts, scores
 from services.scoring.domain.calibrations import Calibration
-from services.scoring.domain.scores import Cause
+from services.scoring.domain.causes import Cause
 from services.scoring.tables import customer
 from shared import merges
 from shared.events.envelope import Event
@@ -114,8 +114,7 @@ def _score(session: Session, calibration: Calibration, customer_ids: Sequence[UU
     announce(
         session,
         *(
-            _because(
-                cause,
+            cause.led_to(
                 TierChanged(
                     customer_id=row.customer_id,
                     tier=row.tier,
@@ -136,10 +135,6 @@ def _score(session: Session, calibration: Calibration, customer_ids: Sequence[UU
 def _cause(event: Event) -> Cause:
     moment: datetime = event.effective_at  # type: ignore[attr-defined]
     return Cause(reason="merge", effective_at=moment, historical=False, event=event)
-
-
-def _because(cause: Cause, event: Event) -> Event:
-    return event if cause.event is None else event.because(cause.event)
 
 
 _REST = text("""

@@ -7,33 +7,23 @@ on how the events were cut into batches.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Row, text
 from sqlalchemy.orm import Session
 
+from services.scoring.domain import tier_changes
 from services.scoring.domain.calibrations import Calibration
+from services.scoring.domain.causes import Cause
 from services.scoring.domain.facts import RECORD_PURCHASES, Purchase, purchase_parameters
+from services.scoring.domain.tier_changes import Change
 from services.scoring.rules.policy import Level
-from services.scoring.rules.tiers import Decision, Standing, decide
+from services.scoring.rules.tiers import Standing, decide
 from shared.events.envelope import Event
-from shared.events.scoring import ScoreUpdated, TierChanged, TierDowngradeDue
+from shared.events.scoring import ScoreUpdated
 from shared.messaging.outbox import announce
-
-
-@dataclass(frozen=True)
-class Cause:
-    """Why scores change. ``effective_at`` is the recorded_at of the fact, else the transaction's time; ``review`` the
-    as_of of the calibration that reviews tiers."""
-
-    reason: str
-    effective_at: datetime
-    historical: bool
-    initial: bool = False
-    review: datetime | None = None
-    event: Event | None = None
 
 
 @dataclass
@@ -247,14 +237,14 @@ def _settle(
     policy = calibration.policy
     position = {level.code: i for i, level in enumerate(policy.tiers)}
     standings: dict[UUID, Standing] = {}
-    changes: list[tuple[UUID, str | None, Decision, Cause, datetime]] = []
+    changes: list[Change] = []
     events: list[Event] = []
     moves = Moves()
     for row in rows:
         cause = cause_of(row)
         if row.moved:
             moves.scores += 1
-            events.append(_because(cause, _score_updated(row, calibration, cause)))
+            events.append(cause.led_to(_score_updated(row, calibration, cause)))
         if row.customer_id not in standings:
             # A tier that the policy no longer knows counts as its lowest.
             level = position.get(row.tier, 0) if row.standing else None
@@ -266,18 +256,13 @@ def _settle(
         standings[row.customer_id] = decision.standing
         moves.tiers[decision.kind] = moves.tiers.get(decision.kind, 0) + 1
         previous = None if before.level is None else policy.tiers[before.level].code
-        changes.append((row.customer_id, previous, decision, cause, row.as_of))
+        changes.append(Change(row.customer_id, previous, decision, cause, row.as_of))
         if not quietly:
-            events.extend(
-                _because(cause, each) for each in _tier_events(row, previous, decision, calibration, cause)
-            )
-    _keep_tiers(session, calibration, changes, quietly)
+            told = tier_changes.events(row, previous, decision, calibration, cause)
+            events.extend(cause.led_to(each) for each in told)
+    tier_changes.keep(session, calibration, changes, quietly)
     announce(session, *events)
     return moves
-
-
-def _because(cause: Cause, event: Event) -> Event:
-    return event if cause.event is None else event.because(cause.event)
 
 
 def _score_updated(row: Row[Any], calibration: Calibration, cause: Cause) -> Event:
@@ -300,108 +285,3 @@ def _score_updated(row: Row[Any], calibration: Calibration, cause: Cause) -> Eve
 def value_score(numerator: int | None, counted: int) -> float | None:
     """0–100; the numerator is exact, this is for people."""
     return None if numerator is None else round(int(numerator) / counted, 4)
-
-
-def _tier_events(
-    row: Row[Any], previous: str | None, decision: Decision, calibration: Calibration, cause: Cause
-) -> list[Event]:
-    policy = calibration.policy
-    level = decision.standing.level
-    if level is None or decision.kind == "kept":
-        return []
-    if decision.kind == "noticed" and decision.standing.downgrade_due_at is not None:
-        return [
-            TierDowngradeDue(
-                customer_id=row.customer_id,
-                tier=policy.tiers[level].code,
-                deserved_tier=policy.tiers[row.deserved or 0].code,
-                due_at=decision.standing.downgrade_due_at,
-                effective_at=cause.effective_at,
-                reason=cause.reason,
-                historical=cause.historical,
-                as_of=calibration.as_of,
-                policy_version=policy.version,
-            )
-        ]
-    return [
-        TierChanged(
-            customer_id=row.customer_id,
-            tier=policy.tiers[level].code,
-            previous_tier=previous,
-            effective_at=cause.effective_at,
-            reason=cause.reason,
-            initial=cause.initial,
-            historical=cause.historical,
-            as_of=row.as_of,
-            policy_version=policy.version,
-        )
-    ]
-
-
-_KEEP_TIERS = text("""
-    insert into tier (customer_id, tier, since, policy_version, downgrade_due_at)
-    select customer_id, tier, since, :policy_version, due from unnest(
-        cast(:customers as uuid[]), cast(:tiers as text[]), cast(:since as timestamptz[]), cast(:due as timestamptz[]))
-        as t (customer_id, tier, since, due)
-    on conflict (customer_id) do update set
-        tier = excluded.tier, policy_version = excluded.policy_version, downgrade_due_at = excluded.downgrade_due_at,
-        since = case when tier.tier = excluded.tier then tier.since else excluded.since end
-""")
-
-_KEEP_CHANGES = text("""
-    insert into tier_change (
-        customer_id, tier, previous_tier, effective_at, reason, initial, historical, as_of, policy_version)
-    select customer_id, tier, previous, effective_at, reason, initial, historical, as_of, :policy_version from unnest(
-        cast(:customers as uuid[]), cast(:tiers as text[]), cast(:previous as text[]),
-        cast(:effective as timestamptz[]), cast(:reasons as text[]), cast(:initial as boolean[]),
-        cast(:historical as boolean[]), cast(:as_of as timestamptz[]))
-        with ordinality as t (customer_id, tier, previous, effective_at, reason, initial, historical, as_of, ord)
-    order by ord
-""")
-
-
-def _keep_tiers(
-    session: Session,
-    calibration: Calibration,
-    changes: Sequence[tuple[UUID, str | None, Decision, Cause, datetime]],
-    quietly: bool,
-) -> None:
-    if not changes:
-        return
-    tiers = [level.code for level in calibration.policy.tiers]
-
-    def code(decision: Decision) -> str:
-        return tiers[decision.standing.level or 0]
-
-    last = {customer: (decision, cause) for customer, _, decision, cause, _ in changes}
-    moved_at = {
-        customer: cause.effective_at
-        for customer, _, decision, cause, _ in changes
-        if decision.kind in ("raised", "lowered")
-    }
-    session.execute(
-        _KEEP_TIERS,
-        {
-            "policy_version": calibration.policy.version,
-            "customers": list(last),
-            "tiers": [code(decision) for decision, _ in last.values()],
-            "since": [moved_at.get(customer, cause.effective_at) for customer, (_, cause) in last.items()],
-            "due": [decision.standing.downgrade_due_at for decision, _ in last.values()],
-        },
-    )
-    moved = [change for change in changes if change[2].kind in ("raised", "lowered")]
-    if moved and not quietly:
-        session.execute(
-            _KEEP_CHANGES,
-            {
-                "policy_version": calibration.policy.version,
-                "customers": [customer for customer, *_ in moved],
-                "tiers": [code(decision) for _, _, decision, _, _ in moved],
-                "previous": [previous for _, previous, *_ in moved],
-                "effective": [cause.effective_at for *_, cause, _ in moved],
-                "reasons": [cause.reason for *_, cause, _ in moved],
-                "initial": [cause.initial for *_, cause, _ in moved],
-                "historical": [cause.historical for *_, cause, _ in moved],
-                "as_of": [as_of for *_, as_of in moved],
-            },
-        )
