@@ -13,7 +13,7 @@ state in whatever order merges and facts of different keys arrive.
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from sqlalchemy import Boolean, Column, Index, Table, Text, Uuid, text
@@ -148,21 +148,17 @@ def follows(table: Table) -> Callable[[Session, Sequence[Any]], None]:
 def lock_owners(session: Session, table: Table, recorded: Collection[UUID]) -> Owners:
     """Lock these customers and those into whom they were merged, in order, until the transaction ends.
 
-    One statement. A customer of whom nothing was heard yet (another topic was faster) gets a row to lock, and is
-    active.
+    A customer of whom nothing was heard yet (another topic was faster) gets a row to lock, and is active.
     """
     wanted = sorted(set(recorded))
     if not wanted:
         return Owners({}, {}, Tree({}))
-    rows = _lock(session, table, wanted)
-    if missing := [each for each in wanted if each not in rows]:
-        make_rows(session, table, missing)
-        rows = _lock(session, table, wanted)
-    parents, erased = _shape(rows)
-    # Whoever merged one of them while this waited for the lock made the way up longer.
-    while beyond := {parent for parent, _ in parents.values()} - rows.keys():
-        rows |= _lock(session, table, sorted(beyond))
-        parents, erased = _shape(rows)
+
+    def lock(ids: Sequence[UUID]) -> tuple[dict[UUID, Row], set[UUID]]:
+        rows = _lock(session, table, ids)
+        return rows, {into for _, into, _ in rows.values() if into is not None}
+
+    parents, erased = _shape(lock_in_order(session, table, wanted, lock))
     if not parents and not erased:
         return Owners({each: each for each in wanted}, {}, Tree({}))
     tree = Tree(parents)
@@ -172,6 +168,33 @@ def lock_owners(session: Session, table: Table, recorded: Collection[UUID]) -> O
         {each: owner for each, owner in homes.items() if owner in erased},
         tree,
     )
+
+
+Locked = TypeVar("Locked")
+
+
+def lock_in_order(
+    session: Session,
+    table: Table,
+    customer_ids: Collection[UUID],
+    lock: Callable[[Sequence[UUID]], tuple[dict[UUID, Locked], set[UUID]]],
+) -> dict[UUID, Locked]:
+    """Lock rows so that nobody waits in a circle: ``lock`` takes those of some ids in their order and says who else is
+    needed with them. Where one has no row yet, or a tree grew while this waited, everything is given back first: rows
+    are made before any is locked, and none is locked after one with a larger id."""
+    wanted, lacking = set(customer_ids), set[UUID]()
+    while True:
+        attempt = session.begin_nested()
+        if lacking:
+            make_rows(session, table, lacking)
+        rows, needed = lock(sorted(wanted))
+        absent = (wanted | needed) - rows.keys()
+        if not absent:
+            attempt.commit()
+            return rows
+        attempt.rollback()
+        wanted |= absent
+        lacking |= absent
 
 
 def lock_active(session: Session, table: Table, customer_ids: Collection[UUID]) -> set[UUID]:
@@ -234,7 +257,7 @@ def one_person(session: Session, table: Table, owner: UUID) -> list[UUID]:
     return sorted({owner, *tree_below(session, table, [owner]).parents})
 
 
-def make_rows(session: Session, table: Table, customer_ids: Sequence[UUID]) -> None:
+def make_rows(session: Session, table: Table, customer_ids: Collection[UUID]) -> None:
     """Rows to lock, in the order of ids, for customers of whom nothing was heard yet."""
     session.execute(
         text(
@@ -275,25 +298,40 @@ def _shape(rows: Mapping[UUID, Row]) -> tuple[dict[UUID, tuple[UUID, datetime | 
 
 def _take_facts(session: Session, table: Table, events: Sequence[CustomerFacts]) -> None:
     latest = {event.customer_id: event for event in events}
-    rows = [latest[customer_id] for customer_id in sorted(latest)]
-    session.execute(
+    facts = {
+        "ids": (ids := sorted(latest)),
+        "keys": [natural_key(latest[each]) for each in ids],
+        "kinds": [latest[each].kind for each in ids],
+        "countries": [latest[each].country for each in ids],
+        "languages": [latest[each].language for each in ids],
+        "zones": [latest[each].time_zone for each in ids],
+        "registered": [latest[each].registered_at for each in ids],
+    }
+    made = session.scalars(
         text(f"""
             insert into {table.name} (customer_id, natural_key, kind, country, language, time_zone, registered_at)
-            select * from unnest(
-                cast(:ids as uuid[]), cast(:keys as text[]), cast(:kinds as text[]), cast(:countries as text[]),
-                cast(:languages as text[]), cast(:zones as text[]), cast(:registered as timestamptz[]))
-            on conflict (customer_id) do update set
-                natural_key = excluded.natural_key, kind = excluded.kind, country = excluded.country,
-                language = excluded.language, time_zone = excluded.time_zone, registered_at = excluded.registered_at
-            where {table.name}.state <> 'erased'
+            select * from {_FACTS} on conflict do nothing returning customer_id
         """),
-        {
-            "ids": [event.customer_id for event in rows],
-            "keys": [natural_key(event) for event in rows],
-            "kinds": [event.kind for event in rows],
-            "countries": [event.country for event in rows],
-            "languages": [event.language for event in rows],
-            "zones": [event.time_zone for event in rows],
-            "registered": [event.registered_at for event in rows],
-        },
+        facts,
+    ).all()
+    if len(made) == len(ids):
+        return
+    # Those who were there are locked only now, in order (see lock_in_order).
+    session.execute(
+        text(f"""
+            with known as materialized (
+                select customer_id from {table.name} where customer_id = any(cast(:known as uuid[]))
+                order by customer_id for no key update)
+            update {table.name} c set natural_key = f.natural_key, kind = f.kind, country = f.country,
+                language = f.language, time_zone = f.time_zone, registered_at = f.registered_at
+            from known join {_FACTS} using (customer_id)
+            where c.customer_id = known.customer_id and c.state <> 'erased'
+        """),
+        facts | {"known": sorted(set(ids) - set(made))},
     )
+
+
+_FACTS = """unnest(
+    cast(:ids as uuid[]), cast(:keys as text[]), cast(:kinds as text[]), cast(:countries as text[]),
+    cast(:languages as text[]), cast(:zones as text[]), cast(:registered as timestamptz[]))
+    as f (customer_id, natural_key, kind, country, language, time_zone, registered_at)"""

@@ -6,7 +6,7 @@ the loser's facts. Tables of facts have ``customer_id`` (the owner now) and ``re
 is one statement per table, and what is derived is derived again by the service, for both sides.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -16,7 +16,7 @@ from sqlalchemy import Table, text
 from sqlalchemy.orm import Session
 
 from shared import sealing
-from shared.customers import Tree, lock_owners, make_rows
+from shared.customers import Tree, lock_in_order, lock_owners, make_rows
 from shared.events.envelope import ErasureCompleted, Event
 from shared.events.profile import CustomerErased, CustomersMerged, CustomersUnmerged
 from shared.messaging.outbox import announce
@@ -76,7 +76,6 @@ def follow(session: Session, table: Table, events: Sequence[Merge]) -> Moves | N
     if not causes:
         return None
     named = {each for event in causes.values() for each in (event.loser_id, event.winner_id)}
-    make_rows(session, table, sorted(named))
     rows = _lock_trees(session, table, named)
     parents = {row.customer_id: (row.merged_into, row.merged_at) for row in rows.values() if row.merged_into}
     erased = frozenset(row.customer_id for row in rows.values() if row.state == "erased")
@@ -116,7 +115,6 @@ def locks(table: Table) -> Callable[[Session, Sequence[Any]], None]:
             if (each := getattr(event, name, None)) is not None
         }
         if any(isinstance(event, Merge) for event in events):
-            make_rows(session, table, sorted(named))
             _lock_trees(session, table, named)
         else:
             lock_owners(session, table, named)
@@ -207,26 +205,23 @@ def announce_erased(
     )
 
 
-def _lock_trees(session: Session, table: Table, customer_ids: Iterable[UUID]) -> dict[UUID, Any]:
-    """Lock the whole trees of these customers, in the order of their ids. Where a tree grew while this waited, what was
-    locked is given back first: locks taken later would be out of order."""
-    wanted = sorted(set(customer_ids))
-    while True:
-        attempt = session.begin_nested()
-        near = list(session.scalars(_near(table.name), {"ids": wanted}))
+def _lock_trees(session: Session, table: Table, customer_ids: Collection[UUID]) -> dict[UUID, Any]:
+    """Lock the whole trees of these customers, in the order of their ids."""
+
+    def near(ids: Sequence[UUID]) -> list[UUID]:
+        return list(session.scalars(_near(table.name), {"ids": ids}))
+
+    def lock(ids: Sequence[UUID]) -> tuple[dict[UUID, Any], set[UUID]]:
         rows = session.execute(
             text(
                 f"select customer_id, state, merged_into, merged_at from {table.name}"
                 " where customer_id = any(cast(:ids as uuid[])) order by customer_id for no key update"
             ),
-            {"ids": near},
+            {"ids": near(ids)},
         )
-        locked = {row.customer_id: row for row in rows}
-        wanted = list(session.scalars(_near(table.name), {"ids": near}))
-        if locked.keys() >= set(wanted):
-            attempt.commit()
-            return locked
-        attempt.rollback()
+        return {row.customer_id: row for row in rows}, set(near(ids))
+
+    return lock_in_order(session, table, customer_ids, lock)
 
 
 def _near(name: str) -> Any:
