@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
 
-from fastapi import APIRouter
 from sqlalchemy import MetaData
 from sqlalchemy.orm import Session
 
@@ -23,8 +22,9 @@ from shared.settings import Settings
 class Service:
     """One deployable.
 
-    ``routers`` are its API (without the ``/{service}`` prefix), ``public_paths`` the paths (below the prefix) that
-    anybody may open (health is always among them). ``reaches`` tells whether a customer is among those whom a member of staff
+    ``api`` names the module of its API, with ``ROUTERS`` (without the ``/{service}`` prefix) and, where there are any,
+    ``PUBLIC_PATHS`` (below the prefix) that anybody may open; health is always among them. It is imported by the process
+    that answers requests alone: the others start in half the time. ``reaches`` tells whether a customer is among those whom a member of staff
     is there for; without it such tokens are turned away. ``jobs`` are long work by kind, ``steps`` what ``work`` does over
     and over, ``schedule`` what runs at set times. ``audited_rows`` are rows that entries of the audit log stand for (see
     shared/audit/verification). ``state`` and ``invariants`` are what ``verify`` asks the database:
@@ -35,9 +35,8 @@ class Service:
     name: str
     metadata: MetaData
     migrations: Path
-    routers: Sequence[APIRouter]
+    api: str
     settings: type[Settings] = Settings
-    public_paths: Sequence[str] = ()
     reaches: Callable[[Session, UUID, Reach], bool] | None = None
     active_keys: Callable[[Session], Sequence[Credential]] | None = None
     consumers: Sequence[Consumer] = ()

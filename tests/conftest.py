@@ -24,6 +24,7 @@ from shared.messaging import outbox
 from shared.sealing import Keyring
 from shared.service import Service
 from shared.settings import Settings
+from tests.identity_provider import IdentityProvider
 
 DIRECTORY = "REGULARS_TEST_DIRECTORY"
 PEPPER = "a-pepper-that-only-the-tests-know"
@@ -147,6 +148,13 @@ def database(cluster: TestCluster) -> Iterator[Callable[[str], str]]:
             return urls[service]
 
         yield url
+
+
+@pytest.fixture(scope="module")
+def idp() -> Iterator[IdentityProvider]:
+    """The identity provider of a company, whose tokens services are told to trust (``**idp.settings``)."""
+    with IdentityProvider() as provider:
+        yield provider
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from services.campaigns.api import messages, offers, personal_data, points, reports, rewards
 from services.campaigns.invariants import INVARIANTS, STATE
 from services.campaigns.jobs import SCHEDULE, STEPS
 from services.campaigns.reactions import CONSUMERS
@@ -14,14 +13,7 @@ SERVICE = Service(
     name="campaigns",
     metadata=metadata,
     migrations=Path(__file__).parent / "migrations",
-    routers=(
-        points.router,
-        rewards.router,
-        offers.router,
-        messages.router,
-        reports.router,
-        personal_data.router,
-    ),
+    api="services.campaigns.api",
     settings=CampaignsSettings,
     consumers=CONSUMERS,
     steps=STEPS,

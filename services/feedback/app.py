@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from services.feedback import jobs, reactions
-from services.feedback.api import cases, customers, lookups, pages, personal_data, reports, surveys
 from services.feedback.domain.merges import FACTS
 from services.feedback.settings import FeedbackSettings
 from services.feedback.tables import metadata
@@ -64,17 +63,8 @@ SERVICE = Service(
     name="feedback",
     metadata=metadata,
     migrations=Path(__file__).parent / "migrations",
-    routers=(
-        surveys.router,
-        customers.router,
-        cases.router,
-        lookups.router,
-        reports.router,
-        personal_data.router,
-        pages.router,
-    ),
+    api="services.feedback.api",
     settings=FeedbackSettings,
-    public_paths=("/s/{token}",),
     consumers=(reactions.CONSUMER,),
     steps=jobs.STEPS,
     state=STATE,

@@ -9,7 +9,6 @@ import psycopg
 from sqlalchemy.engine import make_url
 
 from services.scoring import jobs, reactions
-from services.scoring.api import calibrations, personal_data, reports, scores
 from services.scoring.domain.facts import METRICS_FROM_FACTS
 from services.scoring.domain.merges import FACTS
 from services.scoring.tables import metadata
@@ -134,7 +133,7 @@ SERVICE = Service(
     name="scoring",
     metadata=metadata,
     migrations=Path(__file__).parent / "migrations",
-    routers=(scores.router, calibrations.router, reports.router, personal_data.router),
+    api="services.scoring.api",
     consumers=(reactions.CONSUMER,),
     jobs=jobs.JOBS,
     schedule=jobs.SCHEDULE,

@@ -4,6 +4,7 @@ From the outside in: CORS → request id, trace, metrics, log → errors → ove
 the body → the route. All of it is plain ASGI.
 """
 
+from importlib import import_module
 from typing import Any
 
 import anyio.to_thread
@@ -120,9 +121,10 @@ def new_app(
     inner.include_router(_health(readiness))
     inner.include_router(_health(readiness, listed=True), prefix=prefix)
     inner.include_router(_documents(inner, prefix), prefix=prefix)
-    for router in (*service.routers, *_everywhere(service)):
+    api = import_module(service.api)
+    for router in (*api.ROUTERS, *_everywhere(service)):
         inner.include_router(router, prefix=prefix)
-    inner.operations = Operations(inner.routes, [prefix + path for path in service.public_paths])
+    inner.operations = Operations(inner.routes, [prefix + path for path in getattr(api, "PUBLIC_PATHS", ())])
 
     app: ASGIApp = Admission(
         inner,

@@ -34,9 +34,13 @@ class Reaches:
                 return  # nobody's id: the operation says so
             if await run_in_threadpool(self._ask, customer_id, caller.reach):
                 return
-        raise Forbidden("beyond_reach", "this token reaches the customers of its holder only")
+        raise beyond_reach()
 
     def _ask(self, customer_id: UUID, reach: Reach) -> bool:
         assert self._reaches is not None
         with self._sessions() as session:
             return self._reaches(session, customer_id, reach)
+
+
+def beyond_reach() -> Forbidden:
+    return Forbidden("beyond_reach", "this token reaches the customers of its holder only")

@@ -124,28 +124,25 @@ def claim(session: Session, limit: int, busy: Mapping[UUID, int]) -> list[Call]:
     if not rows:
         return []
     bodies = _bodies(session, rows)
-    calls = []
-    for row in sorted(rows, key=lambda row: (row.announced_at, row.outbox_id or 0)):
-        if (body := bodies.get(row.delivery_id)) is None:
-            _settle_expired(session, row)
-            continue
-        subject, place = subject_of(row.webhook_id), f"webhook.secret:{row.webhook_id}"
-        opened = sealing.unseal_many(
-            session, [(subject, place, row.secret_sealed), (subject, place, row.previous_secret_sealed)]
+    _settle_expired(session, [row.delivery_id for row in rows if row.delivery_id not in bodies])
+    live = sorted(
+        (row for row in rows if row.delivery_id in bodies),
+        key=lambda row: (row.announced_at, row.outbox_id or 0),
+    )
+    secrets = _secrets(session, live)
+    return [
+        Call(
+            row.delivery_id,
+            row.webhook_id,
+            row.url,
+            secrets[row.webhook_id],
+            row.event_id,
+            bodies[row.delivery_id],
+            row.attempts,
+            row.sent_at,
         )
-        calls.append(
-            Call(
-                row.delivery_id,
-                row.webhook_id,
-                row.url,
-                [secret for secret in opened if secret is not None],
-                row.event_id,
-                body,
-                row.attempts,
-                row.sent_at,
-            )
-        )
-    return calls
+        for row in live
+    ]
 
 
 def settle_delivered(session: Session, call: Call, status: int) -> None:
@@ -214,11 +211,27 @@ def _test_body(row: Any) -> bytes:
     ).value
 
 
-def _settle_expired(session: Session, row: Any) -> None:
-    session.execute(
-        text(
-            "update shared.webhook_delivery set state = 'failed', error = 'event_expired', finished_at = now()"
-            " where delivery_id = :id"
-        ),
-        {"id": row.delivery_id},
-    )
+def _secrets(session: Session, rows: Sequence[Any]) -> dict[UUID, list[str]]:
+    """What calls are signed with, by webhook: its secret, and for a while the one before."""
+    webhooks = {row.webhook_id: row for row in rows}
+    sealed = [
+        (subject_of(webhook_id), f"webhook.secret:{webhook_id}", secret)
+        for webhook_id, row in webhooks.items()
+        for secret in (row.secret_sealed, row.previous_secret_sealed)
+    ]
+    opened = iter(sealing.unseal_many(session, sealed))
+    return {
+        webhook_id: [secret for secret in (next(opened), next(opened)) if secret is not None]
+        for webhook_id in webhooks
+    }
+
+
+def _settle_expired(session: Session, delivery_ids: Sequence[UUID]) -> None:
+    if delivery_ids:
+        session.execute(
+            text(
+                "update shared.webhook_delivery set state = 'failed', error = 'event_expired', finished_at = now()"
+                " where delivery_id = any(cast(:ids as uuid[]))"
+            ),
+            {"ids": list(delivery_ids)},
+        )

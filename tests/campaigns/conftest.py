@@ -2,7 +2,7 @@
 
 import itertools
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import text
 
 from services.campaigns.app import SERVICE
+from services.campaigns.jobs import deliver
 from services.campaigns.reactions import CONSUMERS
 from shared.events.envelope import Event
 from shared.events.feedback import SatisfactionChanged
@@ -25,7 +26,9 @@ from shared.events.profile import (
 )
 from shared.events.scoring import TierChanged
 from shared.ids import uuid7
+from shared.jobs.schedule import Context
 from shared.messaging.runs import runs
+from tests.campaigns.neighbours import Answers, MailServer, answering
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 REACTIONS = CONSUMERS[0].reactions
@@ -223,3 +226,59 @@ def programme(service: Callable[..., Any]) -> Programme:
 def racing_programme(service: Callable[..., Any]) -> Programme:
     """Real commits on a database of its own."""
     return Programme(service(SERVICE, committing=True))
+
+
+class Sender(Programme):
+    """A programme with its ``work`` at hand."""
+
+    @property
+    def context(self) -> Context:
+        return Context(self.service.settings, self.service.sessions, self.service.engine)
+
+    def work(self) -> None:
+        """Everything that is due now."""
+        while deliver(self.context):
+            pass
+
+    def run_sql(self, statement: str, **values: Any) -> None:
+        with self.service.sessions.begin() as session:
+            session.execute(text(statement), values)
+
+    def make_due(self) -> None:
+        """The pause before the next try has passed."""
+        self.run_sql("update delivery set due_at = clock_timestamp() - interval '1 second'")
+
+
+@pytest.fixture
+def answers() -> Iterator[Answers]:
+    with answering() as answers:
+        yield answers
+
+
+@pytest.fixture
+def mail_server() -> Iterator[MailServer]:
+    server = MailServer()
+    with server.running() as server.url:
+        yield server
+
+
+@pytest.fixture
+def make_sender(service: Callable[..., Any], answers: Answers) -> Callable[..., Sender]:
+    def make(**settings: Any) -> Sender:
+        urls = {"profile_url": answers.url, "feedback_url": answers.url, "service_key": "rgl_test"}
+        return Sender(service(SERVICE, **(urls | settings)))
+
+    return make
+
+
+@pytest.fixture
+def sender(make_sender: Callable[..., Sender], mail_server: MailServer) -> Sender:
+    return make_sender(smtp_url=mail_server.url, mail_from="Tea House 茶馆 <hello@tea.example>")
+
+
+def upgraded(sender: Sender, answers: Answers, **person: Any) -> UUID:
+    """A customer who has just risen to gold."""
+    customer_id = sender.customer()
+    answers.know(customer_id, **person)
+    sender.hear(tier(customer_id, "gold"))
+    return customer_id

@@ -9,15 +9,9 @@ import pytest
 from shared.auth.keys import hmac_of, new_key
 from tests.conftest import PEPPER
 from tests.contracts.members import SERVICES
-from tests.identity_provider import IdentityProvider, forgeries
+from tests.identity_provider import forgeries
 
 MINE, OTHERS = str(uuid4()), str(uuid4())
-
-
-@pytest.fixture(scope="module")
-def idp():
-    with IdentityProvider() as provider:
-        yield provider
 
 
 @pytest.fixture(params=SERVICES, ids=lambda service: service.name)

@@ -3,7 +3,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from services.profile.app import SERVICE
-from tests.identity_provider import IdentityProvider
 from tests.profile.conftest import YESTERDAY, code_of
 
 TOMORROW = (datetime.now(UTC) + timedelta(days=1)).replace(microsecond=0)
@@ -95,12 +94,6 @@ def test_contacts_of_a_customer_come_latest_first_and_by_kind(profile, wang):
 def test_what_cannot_be_is_refused(profile, wang, fields, code):
     reply = contact(profile, **fields)
     assert (reply.status_code, code_of(reply)) == (422, code)
-
-
-@pytest.fixture(scope="module")
-def idp():
-    with IdentityProvider() as provider:
-        yield provider
 
 
 def test_members_of_staff_record_and_see_what_is_about_theirs(service, idp):

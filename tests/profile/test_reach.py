@@ -3,13 +3,6 @@
 import pytest
 
 from services.profile.app import SERVICE
-from tests.identity_provider import IdentityProvider
-
-
-@pytest.fixture(scope="module")
-def idp():
-    with IdentityProvider() as provider:
-        yield provider
 
 
 @pytest.fixture

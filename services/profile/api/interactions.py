@@ -15,10 +15,10 @@ from services.profile.domain import customer_profiles, customers, interactions
 from services.profile.domain.interactions import InteractionFacts, Texts
 from services.profile.domain.reach import reaches
 from shared.auth.callers import Caller
-from shared.errors import Forbidden
 from shared.http.dependencies import Caller_, Now, Transaction
 from shared.http.idempotency import Once
 from shared.http.paging import Page, PageOf, page_of
+from shared.http.reach import beyond_reach
 from shared.http.routing import Router
 
 router = Router(prefix="/v1", tags=["interactions"])
@@ -190,7 +190,7 @@ def list_next_steps(
 def _demand_reach(session: Session, caller: Caller, customer_id: UUID | None) -> None:
     """Raises Forbidden ``beyond_reach``. A customer whom nobody knows is beyond everybody's."""
     if caller.reach is not None and (customer_id is None or not reaches(session, customer_id, caller.reach)):
-        raise Forbidden("beyond_reach", "this token reaches the customers of its holder only")
+        raise beyond_reach()
 
 
 def _shown(session: Session, rows: Sequence[Row[Any]], caller: Caller) -> list[InteractionOut]:

@@ -5,7 +5,7 @@ suppression waits for that. So an answer never rests on a state that somebody wa
 was acknowledged is obeyed by every answer after it.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -60,8 +60,8 @@ _HOLD = """
     order by customer_id for share
 """
 _ASKED = """
-    select a.asked, c.customer_id, c.version, c.kind, c.state, c.language, c.time_zone, c.name_sealed, c.email_sealed,
-        c.phone_sealed, s.consent_id, s.state as consent_state, p.reason as suppression, clock_timestamp() as at
+    select a.asked, c.customer_id, c.kind, c.state, c.language, c.time_zone, {sealed}, s.consent_id,
+        s.state as consent_state, p.reason as suppression, clock_timestamp() as at
     from unnest(%(ids)b::uuid[]) as a (asked)
     left join customer l on l.customer_id = a.asked
     left join customer c on c.customer_id = coalesce(l.merged_into, l.customer_id)
@@ -116,17 +116,13 @@ _AUDIT = text(
 def look_up(session: Session, ids: Sequence[UUID], purpose: str, channel: str, by: str) -> list[ContactPoint]:
     """One answer per id, in the order of ``ids``; ``by`` is who asks, for the audit that this transaction writes.
 
-    Nine statements and the opening of seals, however many ids. Seals are opened before the customers are held, and what
-    changed meanwhile once more: they are held for milliseconds. A merged customer's id answers with its winner's address
-    and consent.
+    Eight statements, however many ids. The customers are held until all of it is done. A merged customer's id answers
+    with its winner's address and consent.
     """
     asked = _Asked(purpose, channel, ADDRESSES.get(channel))
-    wanted = sorted(set(ids))
-    opened = _open(session, asked, _read(session, asked, wanted).values())
-    rows = _hold(session, asked, wanted)
+    rows = _hold(session, asked, sorted(set(ids)))
     at = max(row.at for row in rows.values())
-    opened |= _open(session, asked, [row for row in rows.values() if _seal_of(row) not in opened])
-    clear = {row.asked: opened[_seal_of(row)] for row in rows.values() if not _refusal(row, purpose)}
+    clear = _open(session, asked, [row for row in rows.values() if _refusal(row, purpose) is None])
     if channel == "wechat":
         _add_openids(session, clear, {each: rows[each].customer_id for each in clear})
     suppressed = _suppressed(session, asked, clear)
@@ -170,26 +166,24 @@ class _Asked(NamedTuple):
     channel: str
     field: str | None
 
+    @property
+    def personal(self) -> tuple[str, ...]:
+        return ("name",) if self.field is None else ("name", self.field)
+
 
 _Clear = dict[str, str | None]
-_Seal = tuple[UUID | None, int | None]
 
 
 def _read(session: Session, asked: _Asked, ids: Sequence[UUID]) -> dict[UUID, Row[Any]]:
     values = {"ids": ids, "purpose": asked.purpose, "channel": asked.channel}
-    return {row.asked: row for row in session.connection().exec_driver_sql(_ASKED, values)}
+    statement = _ASKED.format(sealed=", ".join(f"c.{name}_sealed" for name in asked.personal))
+    return {row.asked: row for row in session.connection().exec_driver_sql(statement, values)}
 
 
-def _open(session: Session, asked: _Asked, rows: Iterable[Row[Any]]) -> dict[_Seal, _Clear]:
-    """Name and address of those who may be reached as things are, by owner and version."""
-    allowed = [row for row in rows if _refusal(row, asked.purpose) is None]
-    fields = ["name"] if asked.field is None else ["name", asked.field]
-    clear = customer_profiles.personal_of(session, allowed, fields)
-    return {_seal_of(row): one for row, one in zip(allowed, clear, strict=True)}
-
-
-def _seal_of(row: Row[Any]) -> _Seal:
-    return row.customer_id, row.version
+def _open(session: Session, asked: _Asked, allowed: Sequence[Row[Any]]) -> dict[UUID, _Clear]:
+    """Name and address of those who may be reached."""
+    clear = customer_profiles.personal_of(session, allowed, asked.personal)
+    return {row.asked: one for row, one in zip(allowed, clear, strict=True)}
 
 
 def _hold(session: Session, asked: _Asked, ids: Sequence[UUID]) -> dict[UUID, Row[Any]]:

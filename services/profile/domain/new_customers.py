@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from services.profile.domain import upkeep
+from services.profile.domain import forgotten, upkeep
 from services.profile.domain.customers import (
     ExternalName,
     find_by_names,
@@ -214,6 +214,7 @@ def _create(session: Session, unknown: Sequence[NewCustomer], now: datetime) -> 
         )
     )
     made = {customer_id: new for customer_id, new in by_id.items() if customer_id in created}
+    made = _without_the_erased(session, made)
     announce(
         session,
         *(
@@ -231,6 +232,20 @@ def _create(session: Session, unknown: Sequence[NewCustomer], now: datetime) -> 
         ),
     )
     return {(new.source, new.external_id): customer_id for customer_id, new in made.items()}
+
+
+def _without_the_erased(session: Session, made: dict[UUID, NewCustomer]) -> dict[UUID, NewCustomer]:
+    """Unmake whoever was made under a name of somebody erased: an erasure that held the name until it was free has
+    committed only now, and is seen."""
+    erased = forgotten.find(session, [(new.source, new.external_id) for new in made.values()])
+    if not erased:
+        return made
+    returned = [id_ for id_, new in made.items() if (new.source, new.external_id) in erased]
+    for table in ("customer_external_id", "customer"):
+        session.execute(
+            text(f"delete from {table} where customer_id = any(cast(:ids as uuid[]))"), {"ids": returned}
+        )
+    return {id_: new for id_, new in made.items() if id_ not in returned}
 
 
 def _provenance(new: NewCustomer, now: datetime) -> dict[str, dict[str, str]]:

@@ -209,8 +209,14 @@ def _write(
 
 
 def _mention_products(session: Session, lines: Iterable[LineFacts], now: datetime) -> None:
+    first: dict[str, LineFacts] = {}
+    for line in lines:
+        if line.sku not in first:
+            first[line.sku] = line
     products.mention_many(
-        session, (Mention(line.sku, line.brand, line.category, line.description) for line in lines), now
+        session,
+        [Mention(line.sku, line.brand, line.category, line.description) for line in first.values()],
+        now,
     )
 
 

@@ -4,15 +4,9 @@ from uuid import uuid4
 import pytest
 
 from shared.auth import tokens
-from tests.identity_provider import IdentityProvider, forgeries
+from tests.identity_provider import forgeries
 
 ME, OTHER = str(uuid4()), str(uuid4())
-
-
-@pytest.fixture(scope="module")
-def idp():
-    with IdentityProvider() as provider:
-        yield provider
 
 
 def bearer(token):

@@ -8,15 +8,7 @@ import pytest
 from sqlalchemy import text
 from starlette.testclient import TestClient
 
-from tests.identity_provider import IdentityProvider
-
 LIMIT, SECONDS = 40, 4
-
-
-@pytest.fixture(scope="module")
-def idp():
-    with IdentityProvider() as provider:
-        yield provider
 
 
 @pytest.fixture

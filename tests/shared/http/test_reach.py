@@ -5,16 +5,9 @@ from uuid import uuid4
 
 import pytest
 
-from tests.identity_provider import IdentityProvider
 from tests.shared.shop.app import SERVICE
 
 MINE, MY_TEAMS, SOMEBODYS = uuid4(), uuid4(), uuid4()
-
-
-@pytest.fixture(scope="module")
-def idp():
-    with IdentityProvider() as provider:
-        yield provider
 
 
 def reaches(session, customer_id, reach) -> bool:

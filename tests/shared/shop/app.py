@@ -201,9 +201,10 @@ def get_hosted_page() -> Response:
     return Response("<p>你好</p>", media_type="text/html")
 
 
+ROUTERS = (items, sales, odd)
 SERVICE = Service(
     name="shop",
     metadata=metadata,
     migrations=Path(__file__).parent / "migrations",
-    routers=[items, sales, odd],
+    api=__name__,
 )
