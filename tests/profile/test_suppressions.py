@@ -56,6 +56,55 @@ def test_a_bounce_is_about_the_address_so_a_new_one_can_be_written_to(profile, w
     assert ask(profile, wang["id"])[0]["address"] == "new@example.com"
 
 
+def test_whoever_was_given_an_address_says_which_one_is_dead(profile, wang):
+    [answer] = ask(profile, wang["id"])
+    assert "wang" not in answer["reference"]
+    made = suppress(profile, reason="bounce", customer_id=wang["id"], reference=answer["reference"])
+    assert made.status_code == 201
+    [answer] = ask(profile, wang["id"])
+    assert (answer["suppression"], answer["reference"]) == ("bounce", None)
+
+
+def test_an_address_that_came_since_is_not_suppressed_for_the_one_before(profile, wang):
+    [answer] = ask(profile, wang["id"])
+    profile.customer(email="new@example.com")
+    late = {"reason": "bounce", "customer_id": wang["id"], "reference": answer["reference"]}
+    refused = suppress(profile, **late)
+    assert (refused.status_code, code_of(refused)) == (409, "contact_point_changed")
+    assert ask(profile, wang["id"])[0]["address"] == "new@example.com"
+
+
+def test_nor_is_that_of_the_customer_who_became_one_with_it(profile, wang):
+    winner = profile.customer("winner", email="winner@example.com")
+    [before] = ask(profile, wang["id"], purpose="service")
+    merge = profile.client.post("/v1/merges", json={"winner_id": winner["id"], "loser_id": wang["id"]}).json()
+    late = {"reason": "bounce", "customer_id": wang["id"], "reference": before["reference"]}
+    assert code_of(suppress(profile, **late)) == "contact_point_changed"
+    [merged] = ask(profile, wang["id"], purpose="service")
+    assert merged["address"] == "winner@example.com"
+    assert profile.client.post(f"/v1/merges/{merge['id']}/undo").status_code == 200
+    late["reference"] = merged["reference"]
+    assert code_of(suppress(profile, **late)) == "contact_point_changed"
+    assert ask(profile, wang["id"], purpose="service")[0]["address"] == "wang@example.com"
+    assert ask(profile, winner["id"], purpose="service")[0]["address"] == "winner@example.com"
+
+
+def test_told_again_under_its_key_a_bounce_that_was_lifted_stays_lifted(profile, wang):
+    def tell():
+        return profile.client.post(
+            "/v1/suppressions",
+            json={"channel": "email", "reason": "bounce", "customer_id": wang["id"]},
+            headers={"Idempotency-Key": "bounce:1"},
+        )
+
+    made = tell()
+    lift = f"/v1/suppressions/{made.json()['id']}/lift"
+    assert profile.client.post(lift, json={"because": "it was full"}).status_code == 200
+    again = tell()
+    assert (again.status_code, again.headers["Idempotent-Replayed"]) == (201, "true")
+    assert ask(profile, wang["id"])[0]["address"] == "wang@example.com"
+
+
 def test_a_suppression_is_lifted_once_and_that_is_audited(profile, wang):
     made = suppress(profile, reason="manual", customer_id=wang["id"]).json()
     lift = f"/v1/suppressions/{made['id']}/lift"
@@ -95,6 +144,7 @@ def test_suppressions_are_listed_in_pages_and_by_customer(profile, wang):
     [
         ({"reason": "manual"}, "validation_failed"),
         ({"reason": "manual", "address": "a@example.com", "customer_id": str(uuid4())}, "validation_failed"),
+        ({"reason": "manual", "address": "a@example.com", "reference": "1"}, "validation_failed"),
         ({"reason": "manual", "address": "no address"}, "address_invalid"),
         ({"reason": "manual", "address": "13812345678", "channel": "phone"}, "address_invalid"),
         ({"reason": "manual", "address": "abc", "channel": "push"}, "address_invalid"),

@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import BaseModel, Field
 
 from services.profile.api.consents import Channel
-from services.profile.domain import contact_points
+from services.profile.domain import contact_points, suppressions
 from shared.http.dependencies import Caller_, Transaction
 from shared.http.routing import Router
 
@@ -43,6 +43,9 @@ class ContactPointOut(BaseModel):
     unsubscribe_url: str | None = Field(
         description="for the message: takes back the consent it rests on, by one click (RFC 8058); null for the contract"
     )
+    reference: str | None = Field(
+        description="names this answer to `POST /v1/suppressions`, should nobody be reached there; says nothing about the address"
+    )
 
 
 class LookupOut(BaseModel):
@@ -56,4 +59,10 @@ def look_up_contact_points(body: LookupIn, session: Transaction, caller: Caller_
     One answer per id, in the order asked. Who asked for what, and what was answered, is recorded.
     """
     found = contact_points.look_up(session, body.customer_ids, body.purpose, body.channel, caller.name)
-    return LookupOut(items=[ContactPointOut.model_validate(one._asdict()) for one in found])
+    references = suppressions.references(session, [one.customer_id for one in found if one.address])
+    return LookupOut(
+        items=[
+            ContactPointOut.model_validate(one._asdict() | {"reference": references.get(one.customer_id)})
+            for one in found
+        ]
+    )

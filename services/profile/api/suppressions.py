@@ -13,6 +13,7 @@ from services.profile.api.consents import Channel
 from services.profile.api.fields import Label
 from services.profile.domain import suppressions
 from shared.http.dependencies import Caller_, Transaction
+from shared.http.idempotency import Once
 from shared.http.paging import Page, PageOf, page_of
 from shared.http.routing import Router
 
@@ -42,10 +43,19 @@ class SuppressionIn(BaseModel):
         examples=["wang.fang@example.com"],
     )
 
+    reference: Annotated[StrictStr, Field(min_length=1, max_length=80)] = Field(
+        default=None,  # type: ignore[assignment]
+        validate_default=False,
+        description="of the lookup that gave the address out: where the customer was changed or merged since, nothing is"
+        " suppressed (409 `contact_point_changed`), for it may be another address",
+    )
+
     @model_validator(mode="after")
     def _about_one(self) -> "SuppressionIn":
         if ("customer_id" in self.model_fields_set) == ("address" in self.model_fields_set):
             raise PydanticCustomError("one_of", "Input should have either customer_id or address")
+        if "reference" in self.model_fields_set and self.customer_id is None:
+            raise PydanticCustomError("reference", "Input should have customer_id with reference")
         return self
 
 
@@ -79,21 +89,27 @@ class SuppressionsOut(BaseModel):
     response_model=SuppressionOut,
     responses={200: {"model": SuppressionOut, "description": "This is in force already"}},
 )
-def set_suppression(body: SuppressionIn, session: Transaction, caller: Caller_, response: Response) -> Any:
+def set_suppression(
+    body: SuppressionIn, session: Transaction, caller: Caller_, once: Once, response: Response
+) -> Any:
     """Reach a customer or an address no more on a channel, for whatever purpose.
 
     Holds for every lookup of contact points from the moment it is acknowledged.
     """
-    if body.customer_id is not None:
-        row, new = suppressions.suppress_customer(
-            session, body.customer_id, body.channel, body.reason, caller.name
-        )
-    else:
-        row, new = suppressions.suppress_address(
-            session, body.address, body.channel, body.reason, caller.name
-        )
-    response.status_code = 201 if new else 200
-    return _shown(row)
+
+    def suppress() -> SuppressionOut:
+        if body.customer_id is not None:
+            row, new = suppressions.suppress_customer(
+                session, body.customer_id, body.channel, body.reason, caller.name, body.reference
+            )
+        else:
+            row, new = suppressions.suppress_address(
+                session, body.address, body.channel, body.reason, caller.name
+            )
+        response.status_code = 201 if new else 200
+        return _shown(row)
+
+    return once(SuppressionOut, suppress)
 
 
 @router.get("/suppressions", scopes=["suppressions:read"])
