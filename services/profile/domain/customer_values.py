@@ -97,14 +97,15 @@ def normal_postcode(text: str) -> str | None:
 
 
 def personal_of(
-    session: Session, rows: Sequence[Row[Any]], fields: Iterable[str] = PERSONAL
+    session: Session, rows: Sequence[Any], fields: Iterable[str] = PERSONAL
 ) -> list[dict[str, str | None]]:
     """The personal ``fields`` of each row in clear: for callers who may see them, and for nobody's log."""
     wanted = tuple(fields)
     places = [
-        (str(row.customer_id), place(PERSONAL[field], row.customer_id), getattr(row, PERSONAL[field]))
+        (subject, place(column, subject), getattr(row, column))
         for row in rows
-        for field in wanted
+        for subject in (str(row.customer_id),)
+        for column in map(PERSONAL.__getitem__, wanted)
     ]
     clear = iter(sealing.unseal_many(session, places))
     return [{field: next(clear) for field in wanted} for _ in rows]
@@ -133,7 +134,7 @@ def sealed_attributes(
     return _seal(session, customer_id, {"attributes_sealed": text})
 
 
-def place(column: str, customer_id: UUID) -> str:
+def place(column: str, customer_id: UUID | str) -> str:
     return f"customer.{column}:{customer_id}"
 
 
