@@ -48,7 +48,7 @@ def people(count: int, now: datetime) -> Iterator[Person]:
     begin = now - timedelta(days=1_095)
     countries = chance.choices(list(COUNTRIES), list(COUNTRIES.values()), k=count)
     for number, country in enumerate(countries):
-        created_at = begin + timedelta(days=1_095) * number / count
+        created_at = begin + timedelta(days=1_095) * (number / count)
         if country in ("CN", "SG"):
             surname = chance.choices(SURNAMES, zipf[len(SURNAMES)])[0]
             given = chance.choices(GIVEN, zipf[len(GIVEN)], k=chance.choice((1, 2, 2)))
