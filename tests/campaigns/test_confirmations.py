@@ -8,10 +8,7 @@ import pytest
 from services.campaigns.mail import compose
 from services.campaigns.rules.content import Content
 from shared.events.profile import ConfirmationRequested
-from tests.campaigns.conftest import NOON
-from tests.campaigns.test_messages import answers, mail_server, make_sender, sender, upgraded
-
-__all__ = ["answers", "mail_server", "make_sender", "sender"]
+from tests.campaigns.conftest import NOON, upgraded
 
 UNSUBSCRIBE = "https://shop.example/profile/unsubscribe/" + "x" * 80
 PREFERENCES = "https://shop.example/profile/preferences/" + "y" * 50
