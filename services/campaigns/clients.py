@@ -25,6 +25,7 @@ class ContactPoint(BaseModel):
     valid_until: datetime | None = None
     preferences_url: str | None = None
     unsubscribe_url: str | None = None
+    reference: str | None = None
 
 
 class InvitationLink(BaseModel):
@@ -76,6 +77,15 @@ class Neighbours:
         }
         reply = self.profile.post("/v1/contact-points/lookup", asked)
         return {each.customer_id: each for each in _CONTACT_POINTS.validate_python(reply["items"])}
+
+    def suppress_dead(
+        self, customer_id: UUID, channel: str, reference: str | None, *, idempotency_key: str
+    ) -> None:
+        """Tell profile that nobody can be reached at the address that it gave for this customer."""
+        told = {"customer_id": str(customer_id), "channel": channel, "reason": "bounce"}
+        if reference is not None:
+            told["reference"] = reference
+        self.profile.post("/v1/suppressions", told, idempotency_key=idempotency_key)
 
     def invitation_links(self, invitation_ids: Sequence[UUID]) -> dict[UUID, InvitationLink]:
         asked = {"invitation_ids": [str(each) for each in invitation_ids]}

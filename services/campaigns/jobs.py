@@ -1,4 +1,5 @@
-"""What ``work`` does for campaigns: sends the messages that are due, gives up those of dead workers, checks the ledger.
+"""What ``work`` does for campaigns: sends the messages that are due, gives up those of dead workers, tells profile which
+addresses are dead, checks the ledger.
 
 Nothing personal outlives a call: addresses and names are asked for when a message is sent, and the message itself is
 made in memory, handed over and forgotten.
@@ -20,7 +21,7 @@ from sqlalchemy import text
 
 from services.campaigns import mail
 from services.campaigns.clients import ContactPoint, Neighbours, neighbours
-from services.campaigns.domain import deliveries, offers
+from services.campaigns.domain import bounces, deliveries, offers
 from services.campaigns.domain.deliveries import CASE_REPLY, CONFIRMATIONS, SURVEY_INVITATION
 from services.campaigns.invariants import INVARIANTS
 from services.campaigns.rules import content
@@ -32,15 +33,24 @@ from shared.jobs.schedule import Context, Scheduled, Step
 log = structlog.get_logger()
 
 DELIVERIES = Counter("deliveries", "Messages by what became of them", ["campaign", "outcome"])
+BOUNCES = Counter("bounces_told", "Dead addresses by what came of telling profile", ["outcome"])
 LEDGER_HOLDS = Gauge("ledger_invariant_holds", "1 if the invariant held when last checked", ["invariant"])
+
+# What profile says when there is nothing to suppress, today or later; any other refusal is the deployment's fault.
+NOTHING_TO_SUPPRESS = frozenset(
+    {"customer_not_found", "customer_erased", "no_contact_point", "contact_point_changed"}
+)
 
 
 @dataclass(frozen=True)
 class _Letter:
-    """A message ready to go."""
+    """A message ready to go. ``customer_id`` is whom the contact point was asked for, ``reference`` what profile called it."""
 
     delivery_id: UUID
     campaign_id: str
+    customer_id: UUID
+    channel: str
+    reference: str | None
     consent_id: UUID | None
     valid_until: datetime
     message: EmailMessage
@@ -75,6 +85,53 @@ def give_up_lost(context: Context) -> int:
     if lost:
         log.warning("messages_lost", count=lost)
     return 0
+
+
+def tell_bounces(context: Context) -> int:
+    """Tell profile of addresses that turned out to be dead, one batch; returns how many there were.
+
+    One is told again under the same key until profile has answered: its answer may have been lost, with the worker or
+    on the way.
+    """
+    settings = _settings(context)
+    with context.sessions.begin() as session:
+        due = bounces.claim(session, settings.delivery_batch)
+    if not due:
+        return 0
+    with neighbours(settings) as asked:
+        for position, each in enumerate(due):
+            try:
+                outcome = _tell(asked, each)
+            except Unavailable as error:
+                left = [one.delivery_id for one in due[position:]]
+                log.warning("bounces_put_off", count=len(left), error=error.code)
+                with context.sessions.begin() as session:
+                    bounces.postpone(session, left)
+                break
+            with context.sessions.begin() as session:
+                if outcome is None:
+                    bounces.postpone(session, [each.delivery_id])
+                else:
+                    bounces.settle(session, each.delivery_id, outcome)
+            BOUNCES.labels(outcome or "put_off").inc()
+    return len(due)
+
+
+def _tell(asked: Neighbours, bounced: Any) -> str | None:
+    """What came of it; None if profile does not let us tell it. Raises Unavailable."""
+    try:
+        asked.suppress_dead(
+            bounced.customer_id,
+            bounced.channel,
+            bounced.reference,
+            idempotency_key=f"bounce:{bounced.delivery_id}",
+        )
+    except CallRefused as error:
+        if error.code in NOTHING_TO_SUPPRESS:
+            return error.code
+        log.error("bounce_not_told", delivery=str(bounced.delivery_id), status=error.status, code=error.code)
+        return None
+    return "suppressed"
 
 
 def check_ledger(context: Context) -> None:
@@ -188,7 +245,18 @@ def _letter(
         DELIVERIES.labels(delivery.campaign_id, "failed").inc()
         return []
     valid_until = cast("datetime", contact.valid_until)
-    return [_Letter(delivery.delivery_id, delivery.campaign_id, contact.consent_id, valid_until, message)]
+    return [
+        _Letter(
+            delivery.delivery_id,
+            delivery.campaign_id,
+            delivery.customer_id,
+            delivery.channel,
+            contact.reference,
+            contact.consent_id,
+            valid_until,
+            message,
+        )
+    ]
 
 
 def _send(context: Context, lease: UUID, letters: Sequence[_Letter]) -> None:
@@ -227,6 +295,10 @@ def _send_one(context: Context, lease: UUID, way: mail.Way, letter: _Letter) -> 
         outcome = "failed"
         with context.sessions.begin() as session:
             deliveries.fail(session, lease, letter.delivery_id, str(error))
+            if isinstance(error, mail.DeadAddress):
+                bounces.keep(
+                    session, letter.delivery_id, letter.customer_id, letter.channel, letter.reference
+                )
     except mail.NobodyKnows as error:
         outcome, ended = "unknown", mail.Away(str(error))
         with context.sessions.begin() as session:
@@ -257,6 +329,7 @@ def _settings(context: Context) -> CampaignsSettings:
 
 STEPS = (
     Step("deliver", deliver, timedelta(seconds=1)),
+    Step("tell_bounces", tell_bounces, timedelta(seconds=1)),
     Step("give_up_lost", give_up_lost, timedelta(seconds=30)),
 )
 SCHEDULE = (Scheduled("check_ledger", "15 * * * *", check_ledger),)

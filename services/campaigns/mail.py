@@ -13,6 +13,7 @@ from typing import Protocol
 from urllib.parse import unquote, urlsplit
 from uuid import UUID
 
+from services.campaigns.rules.bounces import is_dead
 from services.campaigns.rules.content import Content
 
 TIMEOUT = 10.0
@@ -48,12 +49,16 @@ class NotEver(Exception):  # noqa: N818
     """The server will never take this message: nothing was sent."""
 
 
+class DeadAddress(NotEver):
+    """The server says that nobody can be reached at this address, now or later."""
+
+
 class NobodyKnows(Exception):  # noqa: N818
     """The connection broke after the message was handed over: it may have left or not."""
 
 
 class Way(Protocol):
-    """A way out. ``send`` raises NotNow (Away where the whole conversation has ended), NotEver or NobodyKnows."""
+    """A way out. ``send`` raises NotNow (Away where the whole conversation has ended), NotEver (DeadAddress) or NobodyKnows."""
 
     def send(self, message: EmailMessage) -> None: ...
 
@@ -165,11 +170,13 @@ class MailServer:
 
     def _expect(self, reply: tuple[int, bytes], step: str) -> None:
         """The code alone is kept: what servers say often quotes the address."""
-        code = reply[0]
+        code, said = reply[0], reply[1].decode("utf-8", "replace")
         if 200 <= code < 300:
             return
         with suppress(OSError, smtplib.SMTPException):
             self._connection.rset()
+        if step == "recipient" and is_dead(code, said):
+            raise DeadAddress(f"{step}_refused_{code}")
         raise (NotEver if 500 <= code < 600 else NotNow)(f"{step}_refused_{code}")
 
 

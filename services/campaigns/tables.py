@@ -227,6 +227,26 @@ delivery = Table(
     ),
 )
 
+# An address that a server refused for good, until profile was told (``told_at``) and after. Never the address itself:
+# ``customer_id`` is whom it was asked for, ``reference`` what profile called its answer. ``outcome`` is ``suppressed``, or
+# the code by which profile said that there is nothing to suppress.
+bounce = Table(
+    "bounce",
+    metadata,
+    Column("delivery_id", Uuid, ForeignKey("delivery.delivery_id"), primary_key=True),
+    Column("customer_id", Uuid, nullable=False),
+    Column("channel", Text, nullable=False),
+    Column("reference", Text),
+    Column("outcome", Text),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    Column("due_at", Timestamptz, nullable=False, server_default=func.now()),
+    Column("refused_at", Timestamptz, nullable=False, server_default=func.now()),
+    Column("told_at", Timestamptz),
+    CheckConstraint("(told_at is null) = (outcome is null)", name="outcome"),
+    Index("ix_bounce_customer_id", "customer_id"),
+    Index("ix_bounce_due_at", "due_at", postgresql_where=text("told_at is null")),
+)
+
 # A detractor hears no promotion until the case is resolved. One row for each that said so: an owner is paused if any is.
 promotion_pause = Table(
     "promotion_pause",

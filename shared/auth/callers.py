@@ -10,7 +10,7 @@ ENVIRONMENT_SCOPES: Mapping[str, frozenset[str]] = {
     "admin": frozenset({"*"}),
     "profile": frozenset({"keys:read", "rights:read"}),
     "scoring": frozenset({"keys:read"}),
-    "campaigns": frozenset({"keys:read", "contact:read", "links:read", "scores:read"}),
+    "campaigns": frozenset({"keys:read", "contact:read", "links:read", "scores:read", "suppressions:write"}),
     "feedback": frozenset({"keys:read", "compensation:write", "interactions:write"}),
 }
 

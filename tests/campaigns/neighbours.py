@@ -19,12 +19,17 @@ CONSENT = "0193a000-0000-7000-8000-00000000c0de"
 
 @dataclass
 class Answers:
-    """What the neighbours know. ``people`` by customer id: the answer to a lookup of contact points."""
+    """What the neighbours know. ``people`` by customer id: the answer to a lookup of contact points. ``suppressed``: the
+    bodies of suppressions by their Idempotency-Key, in order; ``refusal`` is what they get instead of 201 (status, code),
+    ``on_suppression`` is called before one is answered."""
 
     people: dict[str, dict[str, Any]] = field(default_factory=dict)
     links: dict[str, str] = field(default_factory=dict)
     case_messages: dict[str, str] = field(default_factory=dict)
     asked: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    suppressed: dict[str, dict[str, Any]] = field(default_factory=dict)
+    refusal: tuple[int, str] | None = None
+    on_suppression: Callable[[], None] = lambda: None
     away: bool = False
     valid_for: timedelta = timedelta(seconds=60)
     url: str = ""
@@ -37,6 +42,13 @@ class Answers:
             "language": "zh",
             "consent_id": CONSENT,
         } | changes
+
+    def suppress(self, key: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        self.on_suppression()
+        if self.refusal:
+            return self.refusal[0], {"code": self.refusal[1]}
+        assert self.suppressed.setdefault(key, body) == body
+        return 201, {"reason": body["reason"]}
 
     def answer(self, path: str, body: dict[str, Any]) -> list[dict[str, Any]]:
         self.asked.append((path, body))
@@ -80,8 +92,13 @@ def answering() -> Iterator[Answers]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            status = 503 if answers.away else 200
-            content = json.dumps({} if answers.away else {"items": answers.answer(self.path, body)}).encode()
+            if answers.away:
+                status, said = 503, {}
+            elif self.path.endswith("/suppressions"):
+                status, said = answers.suppress(self.headers["Idempotency-Key"], body)
+            else:
+                status, said = 200, {"items": answers.answer(self.path, body)}
+            content = json.dumps(said).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(content)))
