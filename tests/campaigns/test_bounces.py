@@ -13,7 +13,7 @@ from sqlalchemy import text
 from services.campaigns.app import SERVICE
 from services.campaigns.jobs import STEPS, tell_bounces
 from services.campaigns.rules.bounces import is_dead
-from tests.campaigns.conftest import Sender, upgraded
+from tests.campaigns.conftest import Sender, minutes, tier, upgraded
 
 DEAD = "550 5.1.1 <canary@example.com>: no such user"
 
@@ -205,6 +205,31 @@ def test_nothing_of_the_address_stays(sender, answers, mail_server, caplog, caps
     for each in (*rows, caplog.text, said.out, said.err):
         assert "canary" not in each
         assert "小明" not in each
+
+
+def test_until_profile_was_told_nothing_more_is_sent_there(sender, answers, mail_server):
+    customer_id = upgraded(sender, answers)
+    sender.hear(tier(customer_id, "platinum", minutes(1), previous="gold"))
+    mail_server.refuse_recipient = DEAD
+    sender.work()
+    mail_server.refuse_recipient = None
+    answers.refusal = (403, "insufficient_scope")
+    tell(sender)
+    other = upgraded(sender, answers)
+    sender.work()
+    assert [(state, reason) for _, state, reason in sender.messages(customer_id)] == [
+        ("failed", "recipient_refused_550"),
+        ("pending", None),
+    ]
+    assert [message["To"] for message in mail_server.received] == [f"{other}@example.com"]
+
+    answers.refusal = None
+    make_due(sender)
+    tell(sender)
+    answers.know(customer_id, address=None, reason="suppressed")
+    sender.work()
+    assert sender.messages(customer_id)[1] == ("tier_upgrade", "skipped", "suppressed")
+    assert len(mail_server.received) == 1
 
 
 def test_work_tells_by_itself():

@@ -92,7 +92,7 @@ def begin_sending(
     """Say, before the server hears of it, that this message is going out now.
 
     False = it must not: the lease went to another worker, the contact point's answer is no longer valid, or the
-    customer was meanwhile left in peace. The commit comes before the sending.
+    customer was meanwhile left in peace or turned out to have a dead address. The commit comes before the sending.
     """
     values = {
         "lease": lease,
@@ -238,9 +238,14 @@ _PLAN = text("""
     on conflict (campaign_id, customer_id, entry) do nothing
 """)
 
-_CLAIM = text("""
+# A customer whose address is dead, of which profile was not told yet: the next message waits for what profile says then.
+_UNTOLD = """
+    exists (select from bounce b where b.customer_id = d.customer_id and b.channel = d.channel and b.told_at is null)
+"""
+
+_CLAIM = text(f"""
     with fresh as (
-        select delivery_id from delivery where state = 'pending' and due_at <= clock_timestamp()
+        select delivery_id from delivery d where state = 'pending' and due_at <= clock_timestamp() and not {_UNTOLD}
         order by due_at limit :limit for update skip locked
     ), left_behind as (
         select delivery_id from delivery where state = 'claimed' and leased_until < clock_timestamp()
@@ -266,11 +271,12 @@ _REFUSALS = text("""
     where d.lease = :lease and d.state = 'claimed'
 """)
 
-_BEGIN = text("""
+_BEGIN = text(f"""
     update delivery d set state = 'sending', consent_id = :consent, leased_until = clock_timestamp() + :span
     where d.delivery_id = :id and d.lease = :lease and d.state = 'claimed' and clock_timestamp() < :valid_until
         and not (d.purpose = 'marketing' and exists (
             select from promotion_pause p where p.customer_id = d.customer_id and p.paused))
+        and not {_UNTOLD}
     returning d.delivery_id
 """)
 
