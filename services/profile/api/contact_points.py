@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import BaseModel, Field
 
 from services.profile.api.consents import Channel
-from services.profile.domain import contact_points, suppressions
+from services.profile.domain import contact_points
 from shared.http.dependencies import Caller_, Transaction
 from shared.http.routing import Router
 
@@ -59,10 +59,4 @@ def look_up_contact_points(body: LookupIn, session: Transaction, caller: Caller_
     One answer per id, in the order asked. Who asked for what, and what was answered, is recorded.
     """
     found = contact_points.look_up(session, body.customer_ids, body.purpose, body.channel, caller.name)
-    references = suppressions.references(session, [one.customer_id for one in found if one.address])
-    return LookupOut(
-        items=[
-            ContactPointOut.model_validate(one._asdict() | {"reference": references.get(one.customer_id)})
-            for one in found
-        ]
-    )
+    return LookupOut.model_validate({"items": [one._asdict() for one in found]})

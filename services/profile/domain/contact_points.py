@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from services.profile.domain import customer_profiles, identities
 from services.profile.domain.disclosures import DIGEST
 from services.profile.domain.links import Links, links_of
-from services.profile.domain.suppressions import HOLD_SHARED
+from services.profile.domain.suppressions import HOLD_SHARED, reference_of
 from services.profile.rules.consents import ADDRESSES, CONTRACT_PURPOSES
 from shared import audit
 from shared.blind_indexes import blind_many
@@ -34,7 +34,8 @@ class ContactPoint(NamedTuple):
 
     Reasons: ``unknown_customer``, ``erased``, ``suppressed`` (``suppression`` says why), ``no_consent`` (never asked,
     ``consent_state`` null, or refused, or expired), ``no_contact_point`` (nothing to write to on this channel).
-    The links are for the message: the customer's preference page, and what takes back the consent it rests on.
+    The links are for the message: the customer's preference page, and what takes back the consent it rests on. The
+    reference is for whoever finds that the address is dead.
     """
 
     customer_id: UUID
@@ -50,6 +51,7 @@ class ContactPoint(NamedTuple):
     valid_until: datetime | None = None
     preferences_url: str | None = None
     unsubscribe_url: str | None = None
+    reference: str | None = None
 
 
 # All but the openids are asked of the driver itself, lists in binary (%b) and rows as it makes them: with a thousand of
@@ -63,7 +65,7 @@ _HOLD = """
     order by customer_id for share
 """
 _ASKED = """
-    select a.asked, c.customer_id, c.kind, c.state, c.language, c.time_zone, {sealed}, s.consent_id,
+    select a.asked, c.customer_id, c.version, c.kind, c.state, c.language, c.time_zone, {sealed}, s.consent_id,
         s.state as consent_state, p.reason as suppression, clock_timestamp() as at
     from unnest(%(ids)b::uuid[]) as a (asked)
     left join customer l on l.customer_id = a.asked
@@ -234,6 +236,7 @@ def _answer(
         unsubscribe_url=None
         if asked.purpose in CONTRACT_PURPOSES
         else links.to_unsubscribe(row.customer_id, asked.purpose, asked.channel),
+        reference=reference_of(row),
     )
 
 

@@ -30,21 +30,10 @@ HOLD_SHARED = text(f"select pg_advisory_xact_lock_shared({_LOCK})")
 _HOLD = text(f"select pg_advisory_xact_lock({_LOCK})")
 
 
-# Whose address was given out, and which version of that customer: whoever was merged or edited since has another.
-_REFERENCES = text("""
-    select l.customer_id, coalesce(l.merged_into, l.customer_id) || '.' || coalesce(w.version, l.version) as reference
-    from customer l left join customer w on w.customer_id = l.merged_into
-    where l.customer_id = any(cast(:ids as uuid[]))
-""")
-
-
-def references(session: Session, ids: Sequence[UUID]) -> dict[UUID, str]:
-    """What names the addresses of customers as they are now, and says nothing about them. For whoever holds the customers
-    while they are given out."""
-    if not ids:
-        return {}
-    rows = session.execute(_REFERENCES, {"ids": sorted(set(ids))})
-    return {row.customer_id: row.reference for row in rows}
+def reference_of(row: Any) -> str:
+    """What names the addresses of a customer as they are now, and says nothing about them: whose they are (the winner's,
+    after a merge) and in which version. Whoever was merged or edited since has another."""
+    return f"{row.customer_id}.{row.version}"
 
 
 def suppress_customer(
@@ -54,7 +43,7 @@ def suppress_customer(
     ``reference`` says is still the one meant. Returns the suppression, and False if it was in force already. Raises
     NotFound, Gone, Invalid, Conflict ``contact_point_changed``."""
     row = customer_profiles.lock(session, customer_id)
-    if reference is not None and reference != f"{row.customer_id}.{row.version}":
+    if reference is not None and reference != reference_of(row):
         raise Conflict("contact_point_changed", "this customer was changed since the address was given out")
     if reason in OF_ADDRESSES:
         address = address_of(session, row, channel)
