@@ -1,23 +1,14 @@
 """Saved mappings, and reading an upload by one."""
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
 from sqlalchemy import RowMapping, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from services.profile.rules import mapping_stream as stream
 from services.profile.rules.mapping import Mapping, RecordMapping
-from services.profile.rules.mapping_cells import Layout
-from services.profile.rules.mapping_rows import SKIPPED
-from services.profile.rules.mapping_shape import FileShape
-from services.profile.rules.mapping_sheets import sheet_rows
-from services.profile.rules.mapping_values import Refused
 from services.profile.tables import import_mapping
 from shared.errors import Invalid, NotFound
 from shared.jobs import jobs
@@ -109,87 +100,6 @@ def upload_size(session: Session, job_id: UUID) -> int:
     summed = func.coalesce(func.sum(func.octet_length(upload_block.c.sealed)), 0)
     size: int = session.execute(select(summed).where(upload_block.c.job_id == job_id)).scalar_one()
     return size
-
-
-class Meter:
-    """Counts the bytes that pass."""
-
-    def __init__(self, blocks: Iterable[bytes]) -> None:
-        self.read = 0
-        self._blocks = blocks
-
-    def __iter__(self) -> Iterator[bytes]:
-        for block in self._blocks:
-            self.read += len(block)
-            yield block
-
-
-def rows_of(blocks: Iterable[bytes], shape: FileShape, layout: Layout) -> Iterator[stream.Row]:
-    """The rows of an upload, unpacked, decoded and composed as the mapping says. Raises UnreadableFile."""
-    pieces = stream.unpacked(blocks)
-    if shape.format == "xlsx":
-        rows = sheet_rows(pieces, layout.columns, shape.sheet)
-    elif shape.format == "ndjson":
-        rows = stream.ndjson_rows(stream.texts(pieces, shape.encoding), layout.columns)
-    else:
-        pages = stream.texts(pieces, shape.encoding)
-        rows = stream.csv_rows(pages, layout.columns, shape.delimiter, shape.quote)
-    return rows if layout.plain else _composed(rows, layout)
-
-
-def _composed(rows: Iterable[stream.Row], layout: Layout) -> Iterator[stream.Row]:
-    for line, row in rows:
-        yield line, row if isinstance(row, stream.Malformed) else layout.compose(row)
-
-
-@dataclass
-class Checked(Generic[Parsed]):
-    """Some rows of a file, read: those that are of use, what was refused (line, column, code, message), how many to
-    skip for which reason and what else was seen in them."""
-
-    rows: list[tuple[int, Parsed]] = field(default_factory=list)
-    refused: list[tuple[int, str | None, str, str]] = field(default_factory=list)
-    skipped: Counter[str] = field(default_factory=Counter)
-    seen: Counter[str] = field(default_factory=Counter)
-    unknown_countries: Counter[str] = field(default_factory=Counter)
-
-
-class Parser(Protocol[ParsedOf]):
-    """What makes something of a composed row."""
-
-    layout: Layout
-    seen: Counter[str]
-    unknown_countries: Counter[str]
-
-    def column(self, field: str | None) -> str | None: ...
-
-    def parse(self, row: Sequence[str]) -> ParsedOf | None: ...
-
-
-def check(parser: Parser[Parsed], rows: Iterable[stream.Row]) -> Checked[Parsed]:
-    """Read rows. One that the parser gives nothing for is skipped for want of a customer; one that it marks as skipped
-    is kept besides."""
-    checked: Checked[Parsed] = Checked()
-    keep, parse, layout = checked.rows.append, parser.parse, parser.layout
-    for line, row in rows:
-        if isinstance(row, stream.Malformed):
-            checked.refused.append((line, None, row.code, row.message))
-            continue
-        if layout.skips and (reason := layout.skipped(row)) is not None:
-            checked.skipped[reason] += 1
-            continue
-        try:
-            parsed = parse(row)
-        except Refused as refused:
-            checked.refused.append((line, parser.column(refused.field), refused.code, refused.message))
-            continue
-        if parsed is not None:
-            keep((line, parsed))
-        if parsed is None or getattr(parsed, "kind", None) == SKIPPED:
-            checked.skipped["missing_customer"] += 1
-    checked.seen, parser.seen = parser.seen, Counter()
-    checked.unknown_countries, parser.unknown_countries = parser.unknown_countries, Counter()
-    return checked
 
 
 def clock(session: Session) -> datetime:

@@ -10,7 +10,6 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import Session
 
 from services.profile.domain import addresses, customers, products
-from services.profile.domain.products import Mention
 from services.profile.rules.facts import CustomerRef
 from services.profile.rules.fulfilments import day_of
 from services.profile.tables import owned_product, warranty_extension
@@ -99,7 +98,7 @@ def register(
         taken = _by_token(session, sku, token)
         assert taken is not None
         return _repeated(taken, known), False
-    products.mention_many(session, [Mention(sku)], now)
+    products.mention(session, sku, now)
     return made, True
 
 

@@ -1,7 +1,7 @@
 """The catalogue: what is said of products, and the bare ones that purchases of an unknown sku make."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
@@ -81,6 +81,11 @@ _UNKNOWN = text(
     where not exists (select from product p where p.sku = n.sku)
     """
 )
+_UNKNOWN_BOUGHT = """
+    select distinct on (l.sku) l.sku, l.brand, l.category, l.description from purchase_line l
+    where l.purchase_id = any(%(ids)b::uuid[]) and not exists (select from product p where p.sku = l.sku)
+    order by l.sku, l.purchase_id, l.line
+"""
 
 
 def put(session: Session, sku: str, given: Given, now: datetime) -> Outcome:
@@ -106,13 +111,16 @@ def put_many(session: Session, said: Sequence[tuple[str, Given]], now: datetime)
     return [outcomes[position] for position in range(len(said))]
 
 
-def mention_many(session: Session, mentions: Iterable[Mention], now: datetime) -> None:
-    """Make bare products of skus that nobody has heard of; two statements if there are any, else one."""
-    first: dict[str, Mention] = {}
-    for mention in mentions:
-        first.setdefault(mention.sku, mention)
-    unknown = session.scalars(_UNKNOWN, {"skus": list(first)}).all() if first else []
-    _make(session, {sku: _bare(first[sku]) for sku in unknown}, now)
+def mention_bought(session: Session, purchase_ids: Sequence[UUID], now: datetime) -> None:
+    """Make bare products of the skus of these purchases that nobody has heard of, as the first line of each says."""
+    if purchase_ids:
+        rows = session.connection().exec_driver_sql(_UNKNOWN_BOUGHT, {"ids": list(purchase_ids)})
+        _make(session, {row.sku: _bare(Mention(*row)) for row in rows}, now)
+
+
+def mention(session: Session, sku: str, now: datetime) -> None:
+    """Make a bare product of a sku that nobody has heard of."""
+    _make(session, {sku: _bare(Mention(sku))}, now)
 
 
 def get(session: Session, sku: str, *, lock: bool = False) -> Row[Any]:

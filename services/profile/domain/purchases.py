@@ -5,7 +5,7 @@ refused. Under a race the unique constraint decides; whoever loses waits for the
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -14,12 +14,13 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from services.profile.domain import customers, new_customers, pricing, products, purchase_rows, recording
-from services.profile.domain.products import Mention
 from services.profile.domain.purchase_rows import COLUMNS, FACTS, SELECTED, Known, Recorded
 from services.profile.domain.recording import Candidate, Noun, Outcome
 from services.profile.rules.amounts import Amounts, Unpriceable, price
-from services.profile.rules.facts import LineFacts, PurchaseFacts
+from services.profile.rules.facts import PurchaseFacts
 from services.profile.rules.fingerprint import fingerprint
+from services.profile.rules.purchase_lines import written
+from services.profile.rules.reckoning import SURELY_ANNOUNCEABLE, Reckoned
 from shared import money
 from shared.database import execute_alone
 from shared.errors import Conflict, Invalid
@@ -90,8 +91,6 @@ _RECORD_MANY = text(
 )
 # What the database fills in when it records.
 _NOT_YET = Known(None, None, datetime.fromtimestamp(0, UTC), False)
-# A line takes at most 3.5 KB of its event (the longest names, four bytes a character), an event 900 KB.
-_SURELY_ANNOUNCEABLE = 250
 
 _EXISTING = text(
     """
@@ -120,7 +119,7 @@ def record(session: Session, facts: PurchaseFacts) -> Recorded | None:
     return recorded
 
 
-def record_many(session: Session, facts: Sequence[PurchaseFacts], now: datetime) -> list[Outcome]:
+def record_many(session: Session, facts: Sequence[PurchaseFacts | Reckoned], now: datetime) -> list[Outcome]:
     """Record up to some thousand purchases (recording.record_many); ``recorded`` of a new one is its Recorded."""
     return recording.record_many(session, _PURCHASE, facts, now)
 
@@ -130,7 +129,7 @@ def differs() -> Conflict:
 
 
 def _record_at_once(session: Session, facts: PurchaseFacts) -> Recorded | None:
-    if facts.currency not in money.EXPONENTS or len(facts.lines) > _SURELY_ANNOUNCEABLE:
+    if facts.currency not in money.EXPONENTS or len(facts.lines) > SURELY_ANNOUNCEABLE:
         return None
     try:
         amounts = price(facts.lines, money.EXPONENTS[facts.currency])
@@ -151,7 +150,9 @@ def _record_at_once(session: Session, facts: PurchaseFacts) -> Recorded | None:
         "topic": PurchaseRecorded.topic,
         "type": PurchaseRecorded.type,
         "event_id": uuid7(),
-        "event": purchase_rows.event_data(purchase_id, facts, amounts, _NOT_YET),
+        "event": purchase_rows.event_data(
+            purchase_id, facts, _NOT_YET, amounts, written(facts.lines, amounts).event
+        ),
         "traceparent": current_traceparent(),
     }
     announce_now(session)  # what this transaction said before, if it did: events of one key keep their order
@@ -172,7 +173,7 @@ def _make_its_customer(session: Session, facts: PurchaseFacts) -> bool:
 
 
 def _check_size(facts: PurchaseFacts, amounts: Amounts, now: datetime) -> None:
-    if len(facts.lines) > _SURELY_ANNOUNCEABLE:
+    if len(facts.lines) > SURELY_ANNOUNCEABLE:
         stand_in = Recorded(
             uuid7(), uuid7(), uuid7(), now, False, amounts, purchase_rows.lines(facts, amounts)
         )
@@ -194,30 +195,20 @@ def _write(
     ]
     inserted = set(session.scalars(_RECORD_MANY, {"facts": json.dumps(rows), "now": now}))
     new = {id_: one for id_, one in by_id.items() if id_ in inserted}
-    purchase_rows.copy_lines(session, ((id_, one.facts, one.amounts) for id_, one in new.items()))
-    _mention_products(session, (line for one in new.values() for line in one.facts.lines), now)
+    lines = {id_: one.lines or written(one.facts.lines, one.amounts) for id_, one in new.items()}
+    purchase_rows.copy_lines(session, ((id_, told.rows) for id_, told in lines.items()))
+    products.mention_bought(session, list(new), now)
     events = []
     for id_, one in new.items():
         known = Known(one.customer_id, one.recorded_customer_id, now, historical[id_])
         key = str(one.recorded_customer_id or id_)
-        events.append((key, purchase_rows.event_data(id_, one.facts, one.amounts, known)))
+        data = purchase_rows.event_data(id_, one.facts, known, one.amounts, lines[id_].event)
+        events.append((key, data))
     announce_data(session, PurchaseRecorded, events)
     return {
         id_: Recorded(id_, one.customer_id, one.recorded_customer_id, now, historical[id_], one.amounts, [])
         for id_, one in new.items()
     }
-
-
-def _mention_products(session: Session, lines: Iterable[LineFacts], now: datetime) -> None:
-    first: dict[str, LineFacts] = {}
-    for line in lines:
-        if line.sku not in first:
-            first[line.sku] = line
-    products.mention_many(
-        session,
-        [Mention(line.sku, line.brand, line.category, line.description) for line in first.values()],
-        now,
-    )
 
 
 _PURCHASE = Noun(_EXISTING, fingerprint, differs, _check_size, _write)

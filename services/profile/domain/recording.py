@@ -16,6 +16,8 @@ from sqlalchemy.orm import Session
 from services.profile.domain import accounting, customers, new_customers, pricing
 from services.profile.rules.amounts import Amounts
 from services.profile.rules.facts import CustomerRef, PurchaseFacts, UnmatchedReturnFacts
+from services.profile.rules.purchase_lines import WrittenLines
+from services.profile.rules.reckoning import Reckoned
 from shared.errors import Conflict, Refusal
 from shared.ids import uuid7
 
@@ -37,7 +39,8 @@ class Outcome(NamedTuple):
 @dataclass(slots=True)
 class Candidate(Generic[Facts]):
     """A fact that may be recorded, at its ``position`` in the batch: its owner, and the customer under whom it is told.
-    Both None: anonymous, or to be made (``facts.customer`` is then set)."""
+    Both None: anonymous, or to be made (``facts.customer`` is then set). ``lines`` are those of a purchase that came
+    reckoned."""
 
     position: int
     facts: Facts
@@ -45,6 +48,7 @@ class Candidate(Generic[Facts]):
     fingerprint: bytes
     customer_id: UUID | None
     recorded_customer_id: UUID | None
+    lines: WrittenLines | None = None
 
     @property
     def name(self) -> Name:
@@ -67,24 +71,28 @@ class Noun(Generic[Facts]):
     write: Callable[[Session, Mapping[UUID, Candidate[Facts]], datetime], Mapping[UUID, Any]]
 
 
-def record_many(session: Session, noun: Noun[Facts], facts: Sequence[Facts], now: datetime) -> list[Outcome]:
-    """Record up to some thousand facts and announce them, in a constant number of statements.
+def record_many(
+    session: Session, noun: Noun[Facts], told: Sequence[Facts | Reckoned], now: datetime
+) -> list[Outcome]:
+    """Record up to some thousand facts and announce them, in a constant number of statements. Purchases may come reckoned,
+    in the accounting currency as it is.
 
-    Each is recorded whole or not at all, and what is wrong with one is its own outcome, in the order of ``facts``;
-    one that stands twice in ``facts`` is compared with its first. ``now`` is the transaction's database time.
+    Each is recorded whole or not at all, and what is wrong with one is its own outcome, in the order of ``told``;
+    one that stands twice there is compared with its first. ``now`` is the transaction's database time.
     """
+    facts: list[Any] = [one.facts if isinstance(one, Reckoned) else one for one in told]
     refs = (one.customer for one in facts if one.customer is not None)
     owners = customers.resolve_and_lock(session, refs)
     currency = accounting.currency(session) or (facts[0].currency if facts else "")
     outcomes: dict[int, Outcome] = {}
     candidates: list[Candidate[Facts]] = []
-    for position, one in enumerate(facts):
+    for position, one in enumerate(told):
         try:
             candidates.append(_prepare(noun, position, one, owners, currency, now))
         except Refusal as problem:
             outcomes[position] = Outcome("refused", problem=problem)
     if candidates and accounting.fixed_currency(session, currency) != currency:
-        return record_many(session, noun, facts, now)  # another first fact, in another currency, was faster
+        return record_many(session, noun, told, now)  # another first fact, in another currency, was faster
     while candidates:
         candidates = _round(session, noun, candidates, outcomes, now)
     return [outcomes[position] for position in range(len(facts))]
@@ -93,17 +101,24 @@ def record_many(session: Session, noun: Noun[Facts], facts: Sequence[Facts], now
 def _prepare(
     noun: Noun[Facts],
     position: int,
-    facts: Facts,
+    told: Facts | Reckoned,
     owners: dict[CustomerRef, customers.Known],
     accounting_currency: str,
     now: datetime,
 ) -> Candidate[Facts]:
     """Everything that can be wrong with a fact by itself. Raises Invalid, Gone."""
-    pricing.check_time(facts.occurred_at, now)
-    rate = pricing.settle_rate(facts.currency, facts.exchange_rate, accounting_currency)
-    facts = facts._replace(exchange_rate=rate)
-    amounts = pricing.priced(facts, accounting_currency)
-    noun.check(facts, amounts, now)
+    lines = None
+    if isinstance(told, Reckoned):
+        reckoned, amounts, fingerprint, lines = told
+        facts: Any = reckoned
+        pricing.check_time(facts.occurred_at, now)
+    else:
+        pricing.check_time(told.occurred_at, now)
+        rate = pricing.settle_rate(told.currency, told.exchange_rate, accounting_currency)
+        facts = told._replace(exchange_rate=rate)
+        amounts = pricing.priced(facts, accounting_currency)
+        noun.check(facts, amounts, now)
+        fingerprint = noun.fingerprint(facts)
     known = None
     if facts.customer is not None:
         known = customers.owner_of(facts.customer, owners, create=facts.create_customer)
@@ -111,9 +126,10 @@ def _prepare(
         position,
         facts,
         amounts,
-        noun.fingerprint(facts),
+        fingerprint,
         known and known.customer_id,
         known and known.recorded_customer_id,
+        lines,
     )
 
 

@@ -1,22 +1,20 @@
-"""The rows of a running import, between reading the file and recording its orders.
+"""The rows of a running import, between reading the file and recording its orders: pieces of orders
+(rules/mapping_pieces), what they say of customers, and how often they name a code or a quantity."""
 
-The rows of one order that were read together are staged as one piece: a JSON object of columns, each a list, or a
-single value where all rows say the same. A file of half a million rows is then some ten thousand rows of a table.
-"""
-
-import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from decimal import Decimal
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from services.profile.rules.mapping_orders import MOST_LINES, StagedRow
-from services.profile.rules.mapping_rows import PURCHASE, RETURN, SKIPPED, UNKNOWN_COUNTRY, ParsedRow
+from services.profile.rules.import_preparing import OrderKey, StagedOrder
+from services.profile.rules.import_reading import CustomerRows
+from services.profile.rules.mapping_orders import MOST_LINES
+from services.profile.rules.mapping_pieces import Piece
+from services.profile.rules.mapping_rows import UNKNOWN_COUNTRY
 
 CODES, QUANTITIES = 0, 1
 # Distinct codes and quantities kept in memory: some MB.
@@ -24,10 +22,6 @@ _MOST_COUNTS = 20_000
 
 _COPY = """copy import_order (job_id, kind, order_number, first_line, row_count, rows) from stdin (format binary)"""
 _COPY_TYPES = ["uuid", "int2", "text", "int8", "int4", "bytea"]
-# The columns of a piece, in the order of StagedRow, after the order's kind and number and the line.
-_COLUMNS = StagedRow._fields[3:]
-_KIND, _NUMBER = ParsedRow._fields.index("kind"), ParsedRow._fields.index("order_number")
-_TOLD = tuple(ParsedRow._fields.index(column) for column in _COLUMNS)
 
 # Pieces of an order follow one another; those of a window are fetched some at a time until they have enough rows.
 _PIECES = """
@@ -86,16 +80,6 @@ class StagedCustomer(NamedTuple):
     first_at: datetime
 
 
-class Order(NamedTuple):
-    """All rows of one order number; ``too_long`` if there are more than one order may have, and then only the first."""
-
-    kind: int
-    number: str
-    rows: Sequence[StagedRow]
-    row_count: int
-    too_long: bool = False
-
-
 class Counts:
     """How often the rows name a code or a quantity, on the way into the database: written when there are many."""
 
@@ -106,10 +90,9 @@ class Counts:
     def are_many(self) -> bool:
         return len(self.codes) + len(self.quantities) > _MOST_COUNTS
 
-    def add(self, rows: Iterable[tuple[int, ParsedRow]]) -> None:
-        parsed = [row for _, row in rows]
-        self.codes.update([row.sku for row in parsed])
-        self.quantities.update([row.quantity for row in parsed if row.kind == PURCHASE])
+    def add(self, codes: Counter[str], quantities: Counter[int]) -> None:
+        self.codes.update(codes)
+        self.quantities.update(quantities)
 
     def write(self, session: Session, job_id: UUID) -> None:
         counters: tuple[tuple[int, Counter[Any]], ...] = ((CODES, self.codes), (QUANTITIES, self.quantities))
@@ -119,91 +102,24 @@ class Counts:
             counts.clear()
 
 
-def put(session: Session, job_id: UUID, rows: Iterable[tuple[int, ParsedRow]]) -> None:
-    """Stage rows with their line numbers, in one COPY, and sum up what they say of customers."""
-    orders: dict[tuple[int, str], list[tuple[int, ParsedRow]]] = {}
-    customers: dict[tuple[str, str], list[Any]] = {}
-    for staged in rows:
-        row = staged[1]
-        kind = row.kind
-        key = (kind, row.order_number)
-        if (there := orders.get(key)) is None:
-            orders[key] = [staged]
-        else:
-            there.append(staged)
-        if kind != SKIPPED and row.customer is not None:
-            named = (row.customer, row.country or "")
-            if (told := customers.get(named)) is None:
-                customers[named] = [1, row.occurred_at]
-            else:
-                told[0] += 1
-                if row.occurred_at < told[1]:
-                    told[1] = row.occurred_at
-    if not orders:
-        return
+def put(session: Session, job_id: UUID, pieces: Iterable[Piece], customers: Sequence[CustomerRows]) -> None:
+    """Stage pieces, in one COPY, and sum up what their rows say of customers."""
     connection: Any = session.connection().connection.driver_connection
     with connection.cursor() as cursor, cursor.copy(_COPY) as copy:
         copy.set_types(_COPY_TYPES)
-        for (kind, number), lines in orders.items():
-            copy.write_row((job_id, kind, number, lines[0][0], len(lines), _packed(lines)))
+        for piece in pieces:
+            copy.write_row((job_id, *piece))
     if customers:
-        names = sorted(customers)
         session.execute(
             _ADD_CUSTOMERS,
             {
                 "job_id": job_id,
-                "customers": [customer for customer, _ in names],
-                "countries": [country for _, country in names],
-                "rows": [customers[one][0] for one in names],
-                "first": [customers[one][1] for one in names],
+                "customers": [one.customer for one in customers],
+                "countries": [one.country for one in customers],
+                "rows": [one.row_count for one in customers],
+                "first": [one.first_at for one in customers],
             },
         )
-
-
-def _packed(lines: Sequence[tuple[int, ParsedRow]]) -> bytes:
-    columns = list(zip(*(row for _, row in lines), strict=True))
-    packed: dict[str, Any] = {"line": [line for line, _ in lines]}
-    for name, place in zip(_COLUMNS, _TOLD, strict=True):
-        column = columns[place]
-        first = column[0]
-        alike = len(column) == 1 or column.count(first) == len(column)
-        if alike and first is None:
-            continue
-        if name in _WRITTEN:
-            write = _WRITTEN[name]
-            packed[name] = write(first) if alike else [None if one is None else write(one) for one in column]
-        else:
-            packed[name] = first if alike else column
-    return json.dumps(packed, ensure_ascii=False, separators=(",", ":")).encode()
-
-
-_WRITTEN: dict[str, Callable[[Any], str]] = {
-    "unit_price": str,
-    "occurred_at": datetime.isoformat,
-    "exchange_rate": str,
-    "discount": str,
-}
-_READ: dict[str, Callable[[Any], Any]] = {
-    "unit_price": Decimal,
-    "occurred_at": datetime.fromisoformat,
-    "exchange_rate": Decimal,
-    "discount": Decimal,
-}
-
-
-def _unpacked(kind: int, number: str, rows: bytes) -> Iterator[StagedRow]:
-    packed = json.loads(rows)
-    count = len(packed["line"])
-    columns = [[kind] * count, [number] * count, packed["line"]]
-    for name in _COLUMNS:
-        column = packed.get(name)
-        if read := _READ.get(name):
-            if isinstance(column, list):
-                column = [None if one is None else read(one) for one in column]
-            elif column is not None:
-                column = read(column)
-        columns.append(column if isinstance(column, list) else [column] * count)
-    return map(StagedRow._make, zip(*columns, strict=True))
 
 
 def customer_count(session: Session, job_id: UUID) -> int:
@@ -224,13 +140,13 @@ def customers(session: Session, job_id: UUID, names: Iterable[str]) -> dict[str,
     return {row.customer: StagedCustomer(row.country, row.first_at) for row in rows}
 
 
-def orders(session: Session, job_id: UUID, after: tuple[int, str], rows: int) -> list[Order]:
-    """The orders after ``(kind, order number)``, as many as have about ``rows`` rows, each whole."""
+def orders(session: Session, job_id: UUID, after: OrderKey, rows: int) -> list[StagedOrder]:
+    """The orders after ``after``, as many as have about ``rows`` rows, each whole."""
     connection: Any = session.connection().connection.driver_connection
-    found: list[Order] = []
-    lines: list[StagedRow] = []
-    open_: tuple[int, str] | None = None
-    taken = 0
+    found: list[StagedOrder] = []
+    pieces: list[bytes] = []
+    open_: OrderKey | None = None
+    taken = count = 0
     parameters = {"job_id": job_id, "kind": after[0], "order_number": after[1]}
     with connection.cursor(name="pieces", binary=True) as cursor:
         cursor.itersize = _AT_ONCE
@@ -238,18 +154,19 @@ def orders(session: Session, job_id: UUID, after: tuple[int, str], rows: int) ->
         for kind, number, row_count, packed in cursor:
             if open_ != (kind, number):
                 if open_ is not None:
-                    found.append(Order(*open_, lines, len(lines)))
+                    found.append(StagedOrder(*open_, count, pieces))
                     if taken >= rows:
                         return found
-                open_, lines = (kind, number), []
+                open_, pieces, count = (kind, number), [], 0
             taken += row_count
-            lines.extend(_unpacked(kind, number, packed))
-            if len(lines) > MOST_LINES:
+            count += row_count
+            pieces.append(packed)
+            if count > MOST_LINES:
                 size = {"job_id": job_id, "kind": kind, "order_number": number}
                 count = connection.execute(_SIZE, size).fetchone()[0]
-                return [*found, Order(kind, number, lines, count, too_long=True)]
+                return [*found, StagedOrder(kind, number, count, pieces, too_long=True)]
     if open_ is not None:
-        found.append(Order(*open_, lines, len(lines)))
+        found.append(StagedOrder(*open_, count, pieces))
     return found
 
 
@@ -257,20 +174,3 @@ def clear(session: Session, job_id: UUID) -> None:
     """Forget the rows of an import."""
     for table in ("import_order", "import_customer", "import_count", "import_key"):
         session.execute(text(f"delete from {table} where job_id = :job_id"), {"job_id": job_id})
-
-
-__all__ = [
-    "CODES",
-    "PURCHASE",
-    "QUANTITIES",
-    "RETURN",
-    "Counts",
-    "Order",
-    "StagedCustomer",
-    "clear",
-    "customer_count",
-    "customers",
-    "new_customer_count",
-    "orders",
-    "put",
-]

@@ -10,10 +10,10 @@ from sqlalchemy.orm import Session
 
 from services.profile.domain import import_records, staging
 from services.profile.domain.import_records import Origin, Outcome
-from services.profile.domain.imports import Checked
 from services.profile.jobs.imports import add, ahead, batches, pseudonyms
 from services.profile.rules.mapping import RecordMapping
 from services.profile.rules.mapping_quality import in_order
+from services.profile.rules.mapping_reading import Checked
 from services.profile.rules.mapping_records import Record, RecordParser
 from shared.jobs.runner import Chunk, RunningJob
 

@@ -1,25 +1,28 @@
 """Importing files: purchases, which are gathered into orders first, and records of the other kinds."""
 
-from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from copy import deepcopy
-from itertools import islice
+from functools import partial
 from typing import Any, TypeVar
 
 from sqlalchemy.engine import Engine
 
-from services.profile.domain import imports, imports_orders, imports_quality, staging
-from services.profile.domain.imports import Checked
-from services.profile.domain.imports_orders import Prepared, Window
-from services.profile.rules import mapping_findings
+from services.profile.domain import accounting, imports, imports_orders, imports_quality, staging
+from services.profile.rules import import_preparing, import_reading, mapping_findings, mapping_reading
+from services.profile.rules.import_preparing import Prepared, Preparing, StagedOrder, Window
+from services.profile.rules.import_reading import Batch, Reading
 from services.profile.rules.mapping import Mapping
 from services.profile.rules.mapping_quality import in_order, summary
-from services.profile.rules.mapping_rows import SKIPPED, ParsedRow, RowParser
+from services.profile.rules.mapping_reading import Checked, Parsed, Parser
+from services.profile.rules.mapping_rows import RowParser
 from services.profile.rules.mapping_stream import UnreadableFile
+from services.profile.rules.mapping_values import no_pseudonym
+from services.profile.rules.reckoning import Accounting
 from services.profile.settings import ProfileSettings
 from shared import money
 from shared.blind_indexes import tokens
+from shared.elsewhere import elsewhere
 from shared.errors import Invalid
 from shared.jobs import uploads
 from shared.jobs.ahead import one_ahead
@@ -30,8 +33,11 @@ from shared.jobs.schedule import Context
 ROWS_READ = 10_000
 # Rows of orders recorded in one transaction; with their events about 4 KB each.
 ROWS_RECORDED = 8_000
+# Bytes of an upload from which on a second process, which starts in half a second, saves more than it costs.
+_WORTH_A_PROCESS = 1_000_000
 _EXAMPLES = 10
 Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 # What the parser saw in single rows, and what the report calls it.
 _REMARKS = {
@@ -53,7 +59,7 @@ def import_purchases(
 
     Every chunk commits its effects together with the cursor, so the work goes on after a kill where it stood; and
     every order is recorded by its natural key, so a file imported twice changes nothing. While one chunk is in the
-    database, the next one is read.
+    database, the next one is read, or reckoned: of a large file by a second process.
     """
     mapping = Mapping.model_validate(job.parameters["mapping"]["definition"])
     if job.cursor.get("phase", "read") == "read":
@@ -65,60 +71,74 @@ def import_purchases(
 
 
 def batches(
-    job: RunningJob,
-    mapping: Any,
-    parser: imports.Parser[imports.Parsed],
-    size: int,
-    start: int | None = None,
-) -> Generator[tuple[Checked[imports.Parsed], int, int, bool]]:
-    """The rows that the cursor has not passed yet (or those from ``start`` on), ``size`` at a time and never across the
-    cursor: checked, how many, how many there are in all (an estimate until the last), and whether these are the last.
-    Raises Invalid for a file that cannot be read."""
-    meter = imports.Meter(uploads.read(job.sessions, job.id))
-    with job.sessions.begin() as session:
-        upload_size = imports.upload_size(session, job.id)
-    passed = job.cursor.get("rows", 0)
-    done = passed if start is None else start
+    job: RunningJob, mapping: Any, parser: Parser[Parsed], size: int
+) -> Generator[tuple[Checked[Parsed], int, int, bool]]:
+    """The rows that the cursor has not passed yet, ``size`` at a time: checked, how many, how many there are in all (an
+    estimate until the last), and whether these are the last. Raises Invalid for a file that cannot be read."""
+    upload = _Upload(job)
+    done = job.cursor.get("rows", 0)
+    blocks = uploads.read(job.sessions, job.id)
     try:
-        rows = imports.rows_of(meter, mapping, parser.layout)
-        deque(islice(rows, done), maxlen=0)
-        while True:
-            wanted = size if done >= passed else min(size, passed - done)
-            batch = list(islice(rows, wanted))
-            done += len(batch)
-            last = len(batch) < wanted
-            # The size of the whole is known in bytes only.
-            total = done if last else max(done, done * upload_size // max(meter.read, 1))
-            yield imports.check(parser, batch), len(batch), total, last
-            if last:
-                return
+        for batch in mapping_reading.batches(blocks, mapping, parser.layout, size, done, done):
+            done += len(batch.rows)
+            total = upload.total(done, batch.bytes_read, batch.last)
+            yield mapping_reading.check(parser, batch.rows), len(batch.rows), total, batch.last
     except UnreadableFile as unreadable:
         raise Invalid(unreadable.code, unreadable.message) from None
+
+
+class _Upload:
+    """How large it is, in bytes, and from that how many rows it will have been."""
+
+    def __init__(self, job: RunningJob) -> None:
+        with job.sessions.begin() as session:
+            self.size = imports.upload_size(session, job.id)
+
+    def total(self, done: int, bytes_read: int, last: bool) -> int:
+        return done if last else max(done, done * self.size // max(bytes_read, 1))
 
 
 def _read(job: RunningJob, mapping: Mapping, size: int) -> None:
     """The file from its start: rows that are staged already are skipped, the others checked and staged. What is only
     counted waits in memory until it is much; after a kill the rows since then are read again for it."""
-    parser = RowParser(mapping, pseudonyms(job))
     counts = staging.Counts()
     staged = job.cursor.get("rows", 0)
     done = counted = job.cursor.get("counted", 0)
-    with closing(ahead(job, batches(job, mapping, parser, size, counted))) as batch:
-        for checked, row_count, total, last in batch:
-            done += row_count
-            counts.add(checked.rows)
-            if done <= staged and not last:
-                continue
-            with job.chunk() as chunk:
-                staging.put(chunk.session, job.id, checked.rows)
-                _note_read(job, chunk, checked, row_count)
-                chunk.total = total
-                if last or counts.are_many():
-                    counts.write(chunk.session, job.id)
-                    counted = done
-                chunk.cursor = {"phase": "read", "rows": done, "counted": counted}
-                if last:
-                    _end_reading(job, chunk, mapping)
+    upload = _Upload(job)
+    needs_pseudonyms = any(cell.pseudonym for cell in mapping.cells().values())
+    pseudonym = pseudonyms(job) if needs_pseudonyms else no_pseudonym
+    reading = Reading(mapping, pseudonym, size, counted, staged, money.EXPONENTS)
+    blocks = uploads.read(job.sessions, job.id)
+    try:
+        with closing(
+            _beside(job, partial(import_reading.read, reading), blocks, upload.size)
+        ) as batches_read:
+            for batch in batches_read:
+                done += batch.row_count
+                counts.add(batch.codes, batch.quantities)
+                if done <= staged and not batch.last:
+                    continue
+                with job.chunk() as chunk:
+                    staging.put(chunk.session, job.id, batch.pieces, batch.customers)
+                    _note_read(job, chunk, batch)
+                    chunk.total = upload.total(done, batch.bytes_read, batch.last)
+                    if batch.last or counts.are_many():
+                        counts.write(chunk.session, job.id)
+                        counted = done
+                    chunk.cursor = {"phase": "read", "rows": done, "counted": counted}
+                    if batch.last:
+                        _end_reading(job, chunk, mapping)
+    except UnreadableFile as unreadable:
+        raise Invalid(unreadable.code, unreadable.message) from None
+
+
+def _beside(
+    job: RunningJob, work: Callable[[Iterator[Item]], Iterator[Result]], items: Iterator[Item], size: int
+) -> Generator[Result]:
+    """``work(items)``: of a large upload in a process of its own, else here and a step ahead."""
+    if size < _WORTH_A_PROCESS or not isinstance(job.sessions.kw["bind"], Engine):
+        return ahead(job, (result for result in work(items)))
+    return elsewhere(work, items)
 
 
 def _end_reading(job: RunningJob, chunk: Chunk, mapping: Mapping) -> None:
@@ -130,7 +150,7 @@ def _end_reading(job: RunningJob, chunk: Chunk, mapping: Mapping) -> None:
     chunk.cursor = {"phase": "record", "after": imports_orders.FIRST, "findings": findings}
 
 
-def _note_read(job: RunningJob, chunk: Chunk, checked: Checked[ParsedRow], row_count: int) -> None:
+def _note_read(job: RunningJob, chunk: Chunk, batch: Batch) -> None:
     if not chunk.report:
         saved = job.parameters["mapping"]
         chunk.report = imports.blank_report(job.parameters["dry_run"], saved["name"], saved["version"])
@@ -139,39 +159,23 @@ def _note_read(job: RunningJob, chunk: Chunk, checked: Checked[ParsedRow], row_c
             "prices_finer_than_the_currency": {"rows": 0, "examples": []},
         }
     report = chunk.report = deepcopy(chunk.report)
-    for error in checked.refused:
+    for error in batch.refused:
         chunk.error(*error)
-    refused, skipped = len(checked.refused), checked.skipped.total()
+    refused, skipped = len(batch.refused), batch.skipped.total()
     chunk.advance(processed=skipped, failed=refused)
-    add(report["rows"], (("read", row_count), ("skipped", skipped), ("rejected", refused)))
-    add(report["skipped"], checked.skipped.items())
-    add(report["rejected"], ((code, 1) for _, _, code, _ in checked.refused))
+    add(report["rows"], (("read", batch.row_count), ("skipped", skipped), ("rejected", refused)))
+    add(report["skipped"], batch.skipped.items())
+    add(report["rejected"], ((code, 1) for _, _, code, _ in batch.refused))
     quality = report["quality"]
-    add(quality, ((_REMARKS[name], count) for name, count in checked.seen.items() if name in _REMARKS))
-    add(quality["unknown_countries"], checked.unknown_countries.items())
+    add(quality, ((_REMARKS[name], count) for name, count in batch.seen.items() if name in _REMARKS))
+    add(quality["unknown_countries"], batch.unknown_countries.items())
     quality["unknown_countries"] = in_order(quality["unknown_countries"].items())
-    _note_prices(quality["prices_finer_than_the_currency"], checked)
-    _note_times(report, checked)
-
-
-def _note_prices(fine: dict[str, Any], checked: Checked[ParsedRow]) -> None:
-    digits: dict[tuple[Any, str], bool] = {}
-    for line, row in checked.rows:
-        price = (row.unit_price, row.currency)
-        if (found := digits.get(price)) is None:
-            exponent = row.unit_price.normalize().as_tuple().exponent
-            found = digits[price] = -int(exponent) > money.EXPONENTS.get(row.currency, 2)
-        if found:
-            fine["rows"] += 1
-            if len(fine["examples"]) < _EXAMPLES:
-                fine["examples"].append(line)
-
-
-def _note_times(report: dict[str, Any], checked: Checked[ParsedRow]) -> None:
-    """When the first and the last line of a purchase or return of the file occurred."""
-    times = [row.occurred_at for _, row in checked.rows if row.kind != SKIPPED]
-    if times:
-        first, last = (moment.isoformat().replace("+00:00", "Z") for moment in (min(times), max(times)))
+    fine, lines = batch.fine_prices
+    prices = quality["prices_finer_than_the_currency"]
+    prices["rows"] += fine
+    prices["examples"] = [*prices["examples"], *lines][:_EXAMPLES]
+    if batch.times is not None:
+        first, last = (moment.isoformat().replace("+00:00", "Z") for moment in batch.times)
         report["first_occurred_at"] = min(report["first_occurred_at"] or first, first)
         report["last_occurred_at"] = max(report["last_occurred_at"] or last, last)
 
@@ -179,40 +183,58 @@ def _note_times(report: dict[str, Any], checked: Checked[ParsedRow]) -> None:
 def _record(job: RunningJob, mapping: Mapping, size: int) -> None:
     """The staged orders, purchases before returns, by order number. A dry run does the same and takes it back."""
     parser = RowParser(mapping)
-    matches = mapping.match_returns != "never"
-    with closing(ahead(job, _windows(job, mapping, size))) as windows:
-        for prepared in windows:
-            if job.parameters["dry_run"]:
-                with job.sessions() as trial:
-                    window = imports_orders.record(
-                        trial, job.id, mapping.source, prepared, match_returns=matches
-                    )
-                    trial.rollback()
-                window.customers_created = 0  # counted at once, before: a trial leaves nobody behind
-                with job.chunk() as chunk:
-                    _note_recorded(chunk, prepared, window, parser)
-            else:
-                with job.chunk() as chunk:
-                    window = imports_orders.record(
-                        chunk.session, job.id, mapping.source, prepared, match_returns=matches
-                    )
-                    _note_recorded(chunk, prepared, window, parser)
-
-
-def _windows(job: RunningJob, mapping: Mapping, size: int) -> Generator[Prepared]:
-    kind, number = job.cursor["after"]
-    while True:
+    upload = _Upload(job)
+    while job.cursor["phase"] == "record":
         with job.sessions.begin() as session:
-            prepared = imports_orders.prepare(session, job.id, mapping.source, (kind, number), size)
-        yield prepared
-        if prepared.window.last is None:
-            return
-        kind, number = prepared.window.last
+            currency = accounting.currency(session)
+        preparing = Preparing(
+            mapping.source,
+            None if currency is None else Accounting(currency, money.EXPONENTS),
+            money.to_minor,
+            money.EXPONENTS,
+            job.cursor["findings"],
+        )
+        work = partial(import_preparing.prepare, preparing)
+        # Without an accounting currency nothing can be reckoned ahead: the first purchase that is recorded fixes it.
+        worth = 0 if currency is None else upload.size
+        with closing(_beside(job, work, _windows(job, size), worth)) as windows:
+            for prepared in windows:
+                _record_window(job, mapping, prepared, parser)
+                if currency is None:
+                    break
+
+
+def _record_window(job: RunningJob, mapping: Mapping, prepared: Prepared, parser: RowParser) -> None:
+    matches = mapping.match_returns != "never"
+    if job.parameters["dry_run"]:
+        with job.sessions() as trial:
+            window = imports_orders.record(trial, job.id, mapping.source, prepared, match_returns=matches)
+            trial.rollback()
+        window.customers_created = 0  # counted at once, before: a trial leaves nobody behind
+        with job.chunk() as chunk:
+            _note_recorded(chunk, prepared, window, parser)
+    else:
+        with job.chunk() as chunk:
+            window = imports_orders.record(
+                chunk.session, job.id, mapping.source, prepared, match_returns=matches
+            )
+            _note_recorded(chunk, prepared, window, parser)
+
+
+def _windows(job: RunningJob, size: int) -> Generator[list[StagedOrder]]:
+    """The staged orders that the cursor has not passed, ``size`` rows at a time; an empty window is the last."""
+    after = job.cursor["after"]
+    staged = None
+    while staged is None or staged:
+        with job.sessions.begin() as session:
+            staged = staging.orders(session, job.id, after, size)
+        if staged:
+            after = (staged[-1].kind, staged[-1].number)
+        yield staged
 
 
 def _note_recorded(chunk: Chunk, prepared: Prepared, window: Window, parser: RowParser) -> None:
-    findings = deepcopy(chunk.cursor["findings"])
-    prepared.note(findings)
+    findings = prepared.findings
     chunk.cursor = (
         {"phase": "assess", "findings": findings}
         if window.last is None
@@ -245,14 +267,12 @@ def _assess(job: RunningJob, mapping: Mapping) -> None:
 
 def pseudonyms(job: RunningJob) -> Callable[[str], str]:
     """What makes of a personal id one that names nobody: the same for the same id, in every import of this company."""
-
     assert isinstance(job.settings, ProfileSettings)
-    key = job.settings.blind_index_key
+    return partial(_pseudonym, job.settings.blind_index_key)
 
-    def of(text: str) -> str:
-        return f"p-{tokens(key, 'import:pseudonym', [text])[0].hex()}"
 
-    return of
+def _pseudonym(key: str, text: str) -> str:
+    return f"p-{tokens(key, 'import:pseudonym', [text])[0].hex()}"
 
 
 def ahead(job: RunningJob, items: Generator[Item]) -> Generator[Item]:

@@ -175,6 +175,77 @@ class RowParser:
             ),
         )
 
+    def parse_many(self, rows: Sequence[Sequence[str]]) -> list[ParsedRow] | None:
+        """What ``parse`` makes of each, a column after the other, which takes a third of the time. None where one of
+        them is odd – something is refused, or neither bought nor returned as usual –, and nothing was counted."""
+        cells = list(zip(*rows, strict=True))
+        try:
+            orders, skus, quantities, prices, times = (
+                list(map(values.__getitem__, cells[place])) for place, values in self._core
+            )
+            (customers, descriptions, countries) = (
+                list(map(told[1].__getitem__, cells[told[0]])) if told is not None else [None] * len(rows)
+                for told in (self._customer, self._description, self._country)
+            )
+            rare = [[value] * len(rows) for value in self._usual]
+            for at, place, values in self._rare:
+                rare[at] = [
+                    self._usual[at] if value is None else value
+                    for value in map(values.__getitem__, cells[place])
+                ]
+        except Refused:
+            return None
+        if self._price_field == "line_amount":
+            prices = list(map(_per_piece, prices, quantities))
+        kinds = self._kinds(orders, quantities)
+        if kinds is None or min(prices) <= _ZERO or None in rare[_RARE.index("currency")]:
+            return None
+        if RETURN in kinds:
+            quantities = list(map(abs, quantities))
+        if None in customers and self._skips:
+            kinds = [
+                SKIPPED if customer is None else kind for customer, kind in zip(customers, kinds, strict=True)
+            ]
+        if self._customer is not None:
+            self._note_customers(cells[self._customer[0]], customers)
+        if self._read.odd_times:
+            odd = self._read.odd_times
+            self.seen.update(odd[raw] for raw in cells[self._core[-1][0]] if raw in odd)
+        if self._description is not None:
+            pairs = zip(cells[self._description[0]], descriptions, strict=True)
+            trimmed = sum(len(description or "") != len(raw) for raw, description in pairs)
+            self.seen["description_trimmed"] += trimmed
+        for country, count in Counter(countries).items():
+            if country is not None and country[0] == UNKNOWN_COUNTRY:
+                self.unknown_countries[country[1:]] += count
+        category, currency, *others = rare
+        columns = (
+            kinds, orders, customers, skus, quantities, prices, times, descriptions, category, countries, currency,
+            *others,
+        )  # fmt: skip
+        return [_made(ParsedRow, row) for row in zip(*columns, strict=True)]
+
+    def _kinds(self, orders: Sequence[str], quantities: Sequence[int]) -> list[int] | None:
+        """Whether each line is bought or returned; None where one is neither as usual."""
+        prefix = self._mapping.return_prefix
+        also = self._mapping.negative_quantity_is_return
+        named = [prefix is not None and order.startswith(prefix) for order in orders]
+        if not any(named) and min(quantities) > 0:
+            return [PURCHASE] * len(orders)
+        kinds = []
+        for is_return, quantity in zip(named, quantities, strict=True):
+            if is_return != (quantity < 0) and not (also and not is_return):
+                return None
+            kinds.append(RETURN if quantity < 0 else PURCHASE)
+        return kinds
+
+    def _note_customers(self, raw: Sequence[str], customers: Sequence[str | None]) -> None:
+        cleaned = sum(
+            customer is not None and len(customer) != len(text)
+            for text, customer in zip(raw, customers, strict=True)
+        )
+        self.seen.update({"missing_customer": customers.count(None), "id_cleaned": cleaned})
+
     def _judge(self, unit_price: Decimal, fault: Refused | None, *, skipped: bool) -> None:
         """Count what is odd about quantity and price; raise it unless the row is skipped."""
         if unit_price <= _ZERO:

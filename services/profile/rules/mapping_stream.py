@@ -20,7 +20,7 @@ class UnreadableFile(Exception):  # noqa: N818 - what the file is, not an error 
     """The file as a whole cannot be read; ``code`` is stable."""
 
     def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
+        super().__init__(code, message)  # both, so that it can be pickled
         self.code = code
         self.message = message
 
