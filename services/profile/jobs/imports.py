@@ -34,7 +34,7 @@ ROWS_READ = 10_000
 # Rows of orders recorded in one transaction; with their events about 4 KB each.
 ROWS_RECORDED = 8_000
 # Bytes of an upload from which on a second process, which starts in half a second, saves more than it costs.
-_WORTH_A_PROCESS = 1_000_000
+WORTH_A_PROCESS = 1_000_000
 _EXAMPLES = 10
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -53,19 +53,24 @@ _REMARKS = {
 
 
 def import_purchases(
-    job: RunningJob, *, rows_read: int = ROWS_READ, rows_recorded: int = ROWS_RECORDED
+    job: RunningJob,
+    *,
+    rows_read: int = ROWS_READ,
+    rows_recorded: int = ROWS_RECORDED,
+    beside_from: int = WORTH_A_PROCESS,
 ) -> None:
     """Read an upload into checked rows, record its orders, report on its quality.
 
     Every chunk commits its effects together with the cursor, so the work goes on after a kill where it stood; and
     every order is recorded by its natural key, so a file imported twice changes nothing. While one chunk is in the
-    database, the next one is read, or reckoned: of a large file by a second process.
+    database, the next one is read, or reckoned: by a second process, of an
+    upload of ``beside_from`` bytes or more.
     """
     mapping = Mapping.model_validate(job.parameters["mapping"]["definition"])
     if job.cursor.get("phase", "read") == "read":
-        _read(job, mapping, rows_read)
+        _read(job, mapping, rows_read, beside_from)
     if job.cursor["phase"] == "record":
-        _record(job, mapping, rows_recorded)
+        _record(job, mapping, rows_recorded, beside_from)
     if job.cursor["phase"] == "assess":
         _assess(job, mapping)
 
@@ -98,7 +103,7 @@ class _Upload:
         return done if last else max(done, done * self.size // max(bytes_read, 1))
 
 
-def _read(job: RunningJob, mapping: Mapping, size: int) -> None:
+def _read(job: RunningJob, mapping: Mapping, size: int, beside_from: int) -> None:
     """The file from its start: rows that are staged already are skipped, the others checked and staged. What is only
     counted waits in memory until it is much; after a kill the rows since then are read again for it."""
     counts = staging.Counts()
@@ -111,7 +116,7 @@ def _read(job: RunningJob, mapping: Mapping, size: int) -> None:
     blocks = uploads.read(job.sessions, job.id)
     try:
         with closing(
-            _beside(job, partial(import_reading.read, reading), blocks, upload.size)
+            _beside(job, partial(import_reading.read, reading), blocks, upload.size >= beside_from)
         ) as batches_read:
             for batch in batches_read:
                 done += batch.row_count
@@ -133,12 +138,12 @@ def _read(job: RunningJob, mapping: Mapping, size: int) -> None:
 
 
 def _beside(
-    job: RunningJob, work: Callable[[Iterator[Item]], Iterator[Result]], items: Iterator[Item], size: int
+    job: RunningJob, work: Callable[[Iterator[Item]], Iterator[Result]], items: Iterator[Item], beside: bool
 ) -> Generator[Result]:
-    """``work(items)``: of a large upload in a process of its own, else here and a step ahead."""
-    if size < _WORTH_A_PROCESS or not isinstance(job.sessions.kw["bind"], Engine):
-        return ahead(job, (result for result in work(items)))
-    return elsewhere(work, items)
+    """``work(items)``, in a process of its own or here."""
+    if beside and isinstance(job.sessions.kw["bind"], Engine):
+        return elsewhere(work, items)
+    return ahead(job, (result for result in work(items)))
 
 
 def _end_reading(job: RunningJob, chunk: Chunk, mapping: Mapping) -> None:
@@ -180,7 +185,7 @@ def _note_read(job: RunningJob, chunk: Chunk, batch: Batch) -> None:
         report["last_occurred_at"] = max(report["last_occurred_at"] or last, last)
 
 
-def _record(job: RunningJob, mapping: Mapping, size: int) -> None:
+def _record(job: RunningJob, mapping: Mapping, size: int, beside_from: int) -> None:
     """The staged orders, purchases before returns, by order number. A dry run does the same and takes it back."""
     parser = RowParser(mapping)
     upload = _Upload(job)
@@ -196,8 +201,8 @@ def _record(job: RunningJob, mapping: Mapping, size: int) -> None:
         )
         work = partial(import_preparing.prepare, preparing)
         # Without an accounting currency nothing can be reckoned ahead: the first purchase that is recorded fixes it.
-        worth = 0 if currency is None else upload.size
-        with closing(_beside(job, work, _windows(job, size), worth)) as windows:
+        beside = currency is not None and upload.size >= beside_from
+        with closing(_beside(job, work, _windows(job, size), beside)) as windows:
             for prepared in windows:
                 _record_window(job, mapping, prepared, parser)
                 if currency is None:

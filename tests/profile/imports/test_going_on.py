@@ -94,7 +94,7 @@ def _work_slowly(settings: Settings) -> None:
 
     under_test = UnderTest()
     under_test.settings, under_test.sessions, under_test.engine = settings, sessions, engine  # type: ignore[attr-defined]
-    Imports(under_test, {"rows_read": 50, "rows_recorded": 40}).work()
+    Imports(under_test, {"rows_read": 50, "rows_recorded": 40, "beside_from": 0}).work()
 
 
 def test_killed_at_any_moment_another_worker_ends_it_as_if_unbroken(committing: Imports) -> None:
