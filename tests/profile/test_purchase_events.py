@@ -12,7 +12,7 @@ from services.profile.domain import purchase_rows
 from services.profile.domain.purchase_rows import Known, Recorded
 from services.profile.rules.amounts import price
 from services.profile.rules.facts import LineFacts, PurchaseFacts
-from services.profile.rules.purchase_lines import written
+from services.profile.rules.written_purchases import event as said
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
 moments = st.datetimes(datetime(1990, 1, 1), datetime(2030, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
@@ -54,7 +54,7 @@ def test_the_short_way_says_what_the_class_says(
     )
     event = purchase_rows.event(told, recorded)
     known = Known(customer_id, recorded_id, at, historical)
-    assert json.loads(
-        purchase_rows.event_data(id_, told, known, amounts, written(told.lines, amounts).event)
-    ) == json.loads(event.model_dump_json())
+    assert json.loads(purchase_rows.event_data(id_, known, said(told, amounts))) == json.loads(
+        event.model_dump_json()
+    )
     assert event.key == str(recorded_id or id_)

@@ -1,6 +1,5 @@
 """How a purchase looks on its way into the database and into its event."""
 
-import json
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -8,10 +7,10 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from services.profile.rules import purchase_lines
 from services.profile.rules.amounts import Amounts
 from services.profile.rules.facts import PurchaseFacts
 from services.profile.rules.fingerprint import canonical
+from services.profile.rules.written_purchases import LINE_COLUMNS
 from shared.events.profile import PurchaseRecorded
 
 
@@ -46,31 +45,16 @@ COLUMNS = """purchase_id, source, external_id, occurred_at, currency, exchange_r
     campaign_id, coupon_codes, total_minor, accounting_total_minor, fingerprint"""
 SELECTED = ", ".join(f"f.{name.strip()}" for name in COLUMNS.split(","))
 
-_COPY_LINES = f"copy purchase_line (purchase_id, {purchase_lines.COLUMNS}) from stdin"
+_COPY_LINES = f"copy purchase_line (purchase_id, {LINE_COLUMNS}) from stdin"
 
 
-def row(
-    purchase_id: UUID, facts: PurchaseFacts, amounts: Amounts, print_: bytes, customer_id: UUID | None
-) -> dict[str, Any]:
-    """A purchase as the statements read it (``FACTS``)."""
-    return {
-        "purchase_id": str(purchase_id),
-        "source": facts.source,
-        "external_id": facts.external_id,
-        "occurred_at": facts.occurred_at.isoformat(),
-        "currency": facts.currency,
-        "exchange_rate": None if facts.exchange_rate is None else canonical(facts.exchange_rate),
-        "channel": facts.channel,
-        "store": facts.store,
-        "staff_id": facts.staff_id,
-        "tender": facts.tender,
-        "campaign_id": facts.campaign_id,
-        "coupon_codes": facts.coupon_codes,
-        "total_minor": amounts.total,
-        "accounting_total_minor": amounts.accounting_total,
-        "fingerprint": "\\x" + print_.hex(),
-        "customer_id": None if customer_id is None else str(customer_id),
-    }
+def row(id_: UUID, known: Known, columns: str) -> str:
+    """A purchase as ``FACTS`` reads it, ``columns`` as written_purchases writes them."""
+    return (
+        f'{{"purchase_id":"{id_}","customer_id":{_quoted(known.customer_id)},'
+        f'"recorded_customer_id":{_quoted(known.recorded_customer_id)},'
+        f'"historical":{_BOOLEAN[known.historical]},{columns}}}'
+    )
 
 
 def lines(facts: PurchaseFacts, amounts: Amounts) -> list[dict[str, Any]]:
@@ -118,45 +102,26 @@ def event(facts: PurchaseFacts, recorded: Recorded) -> PurchaseRecorded:
     )
 
 
-def event_data(id_: UUID, facts: PurchaseFacts, known: Known, totals: Amounts, lines: str) -> str:
-    """The data of ``event`` as JSON, for those who tell many, with the lines as purchase_lines writes them. A test holds
-    the two together."""
-    moved = known.recorded_customer_id != known.customer_id
-    data = {
-        "customer_id": _text(known.customer_id),
-        "recorded_customer_id": _text(known.recorded_customer_id) if moved else None,
-        "source": facts.source,
-        "external_id": facts.external_id,
-        "occurred_at": _moment(facts.occurred_at),
-        "recorded_at": _moment(known.recorded_at),
-        "historical": known.historical,
-        "currency": facts.currency,
-        "exchange_rate": None if facts.exchange_rate is None else canonical(facts.exchange_rate),
-        "purchase_id": str(id_),
-        "channel": facts.channel,
-        "store": facts.store,
-        "staff_id": facts.staff_id,
-        "total_minor": totals.total,
-        "accounting_total_minor": totals.accounting_total,
-        "coupon_codes": facts.coupon_codes,
-        "campaign_id": facts.campaign_id,
-    }
-    return f'{_encode(data)[:-1]},"lines":[{lines}]}}'
+def event_data(id_: UUID, known: Known, said: str) -> str:
+    """The data of ``event`` as JSON, for those who tell many; ``said`` as written_purchases writes it. A test holds the
+    two together."""
+    moved = known.recorded_customer_id if known.recorded_customer_id != known.customer_id else None
+    recorded_at = known.recorded_at.isoformat().replace("+00:00", "Z")
+    return (
+        f'{{"purchase_id":"{id_}","customer_id":{_quoted(known.customer_id)},"recorded_customer_id":{_quoted(moved)},'
+        f'"recorded_at":"{recorded_at}","historical":{_BOOLEAN[known.historical]},{said}}}'
+    )
 
 
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
+_BOOLEAN = {True: "true", False: "false"}
 
 
-def _moment(value: datetime) -> str:
-    return value.isoformat().replace("+00:00", "Z")
-
-
-def _text(value: UUID | None) -> str | None:
-    return None if value is None else str(value)
+def _quoted(id_: UUID | None) -> str:
+    return "null" if id_ is None else f'"{id_}"'
 
 
 def copy_lines(session: Session, told: Iterable[tuple[UUID, str]]) -> None:
-    """The lines of purchases, as purchase_lines writes them. COPY, because lines are most of what an import writes (facts:
+    """The lines of purchases, as written_purchases writes them. COPY, because lines are most of what an import writes (facts:
     341k rows/s against 71-134k by unnest)."""
     connection: Any = session.connection().connection.driver_connection
     with connection.cursor() as cursor, cursor.copy(_COPY_LINES) as copy:

@@ -4,8 +4,7 @@ A purchase is a fact, unique by ``(source, external_id)``: told again it changes
 refused. Under a race the unique constraint decides; whoever loses waits for the winner's commit and then compares.
 """
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -19,8 +18,8 @@ from services.profile.domain.recording import Candidate, Noun, Outcome
 from services.profile.rules.amounts import Amounts, Unpriceable, price
 from services.profile.rules.facts import PurchaseFacts
 from services.profile.rules.fingerprint import fingerprint
-from services.profile.rules.purchase_lines import written
 from services.profile.rules.reckoning import SURELY_ANNOUNCEABLE, Reckoned
+from services.profile.rules.written_purchases import columns, event, written
 from shared import money
 from shared.database import execute_alone
 from shared.errors import Conflict, Invalid
@@ -139,8 +138,10 @@ def _record_at_once(session: Session, facts: PurchaseFacts) -> Recorded | None:
     way = "anonymous" if ref is None else "by_id" if ref.customer_id is not None else "by_name"
     purchase_id = uuid7()
     lines = purchase_rows.lines(facts, amounts)
-    row = purchase_rows.row(purchase_id, facts, amounts, fingerprint(facts), ref and ref.customer_id)
+    row = columns(facts, amounts, fingerprint(facts))
+    row["purchase_id"] = purchase_id
     if ref is not None:
+        row["customer_id"] = ref.customer_id
         row["customer_source"], row["customer_external_id"] = ref.source, ref.external_id
     row["lines"] = lines
     parameters = {
@@ -150,9 +151,7 @@ def _record_at_once(session: Session, facts: PurchaseFacts) -> Recorded | None:
         "topic": PurchaseRecorded.topic,
         "type": PurchaseRecorded.type,
         "event_id": uuid7(),
-        "event": purchase_rows.event_data(
-            purchase_id, facts, _NOT_YET, amounts, written(facts.lines, amounts).event
-        ),
+        "event": purchase_rows.event_data(purchase_id, _NOT_YET, event(facts, amounts)),
         "traceparent": current_traceparent(),
     }
     announce_now(session)  # what this transaction said before, if it did: events of one key keep their order
@@ -184,31 +183,34 @@ def _check_size(facts: PurchaseFacts, amounts: Amounts, now: datetime) -> None:
 def _write(
     session: Session, by_id: Mapping[UUID, Candidate[PurchaseFacts]], now: datetime
 ) -> dict[UUID, Recorded]:
-    historical = {
-        id_: customers.is_historical(session, one.facts.occurred_at, now) for id_, one in by_id.items()
-    }
-    rows = [
-        purchase_rows.row(id_, one.facts, one.amounts, one.fingerprint, one.customer_id)
-        | {"recorded_customer_id": one.recorded_customer_id and str(one.recorded_customer_id)}
-        | {"historical": historical[id_]}
+    known = {
+        id_: Known(
+            one.customer_id,
+            one.recorded_customer_id,
+            now,
+            customers.is_historical(session, one.facts.occurred_at, now),
+        )
         for id_, one in by_id.items()
-    ]
-    inserted = set(session.scalars(_RECORD_MANY, {"facts": json.dumps(rows), "now": now}))
-    new = {id_: one for id_, one in by_id.items() if id_ in inserted}
-    lines = {id_: one.lines or written(one.facts.lines, one.amounts) for id_, one in new.items()}
-    purchase_rows.copy_lines(session, ((id_, told.rows) for id_, told in lines.items()))
-    products.mention_bought(session, list(new), now)
-    events = []
-    for id_, one in new.items():
-        known = Known(one.customer_id, one.recorded_customer_id, now, historical[id_])
-        key = str(one.recorded_customer_id or id_)
-        data = purchase_rows.event_data(id_, one.facts, known, one.amounts, lines[id_].event)
-        events.append((key, data))
-    announce_data(session, PurchaseRecorded, events)
-    return {
-        id_: Recorded(id_, one.customer_id, one.recorded_customer_id, now, historical[id_], one.amounts, [])
-        for id_, one in new.items()
     }
+    texts = {
+        id_: one.written or written(one.facts, one.amounts, one.fingerprint) for id_, one in by_id.items()
+    }
+    rows = ",".join(purchase_rows.row(id_, known[id_], told.columns) for id_, told in texts.items())
+    inserted = set(session.scalars(_RECORD_MANY, {"facts": f"[{rows}]", "now": now}))
+    new = {id_: told for id_, told in texts.items() if id_ in inserted}
+    events: list[tuple[str, str]] = []
+
+    def lines() -> Iterator[tuple[UUID, str]]:
+        for id_, told in new.items():
+            yield id_, told.lines
+            # While the database takes the lines.
+            key = str(known[id_].recorded_customer_id or id_)
+            events.append((key, purchase_rows.event_data(id_, known[id_], told.event)))
+
+    purchase_rows.copy_lines(session, lines())
+    products.mention_bought(session, list(new), now)
+    announce_data(session, PurchaseRecorded, events)
+    return {id_: Recorded(id_, *known[id_], by_id[id_].amounts, []) for id_ in new}
 
 
 _PURCHASE = Noun(_EXISTING, fingerprint, differs, _check_size, _write)

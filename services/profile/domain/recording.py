@@ -16,8 +16,8 @@ from sqlalchemy.orm import Session
 from services.profile.domain import accounting, customers, new_customers, pricing
 from services.profile.rules.amounts import Amounts
 from services.profile.rules.facts import CustomerRef, PurchaseFacts, UnmatchedReturnFacts
-from services.profile.rules.purchase_lines import WrittenLines
 from services.profile.rules.reckoning import Reckoned
+from services.profile.rules.written_purchases import Written
 from shared.errors import Conflict, Refusal
 from shared.ids import uuid7
 
@@ -39,7 +39,7 @@ class Outcome(NamedTuple):
 @dataclass(slots=True)
 class Candidate(Generic[Facts]):
     """A fact that may be recorded, at its ``position`` in the batch: its owner, and the customer under whom it is told.
-    Both None: anonymous, or to be made (``facts.customer`` is then set). ``lines`` are those of a purchase that came
+    Both None: anonymous, or to be made (``facts.customer`` is then set). ``written`` where a purchase came
     reckoned."""
 
     position: int
@@ -48,7 +48,7 @@ class Candidate(Generic[Facts]):
     fingerprint: bytes
     customer_id: UUID | None
     recorded_customer_id: UUID | None
-    lines: WrittenLines | None = None
+    written: Written | None = None
 
     @property
     def name(self) -> Name:
@@ -107,9 +107,9 @@ def _prepare(
     now: datetime,
 ) -> Candidate[Facts]:
     """Everything that can be wrong with a fact by itself. Raises Invalid, Gone."""
-    lines = None
+    written = None
     if isinstance(told, Reckoned):
-        reckoned, amounts, fingerprint, lines = told
+        reckoned, amounts, fingerprint, written = told
         facts: Any = reckoned
         pricing.check_time(facts.occurred_at, now)
     else:
@@ -129,7 +129,7 @@ def _prepare(
         fingerprint,
         known and known.customer_id,
         known and known.recorded_customer_id,
-        lines,
+        written,
     )
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from services.profile.rules.amounts import Amounts, Unpriceable, price
 from services.profile.rules.facts import PurchaseFacts
 from services.profile.rules.fingerprint import fingerprint
-from services.profile.rules.purchase_lines import WrittenLines, written
+from services.profile.rules.written_purchases import Written, written
 
 # A line takes at most 3.5 KB of its event (the longest names, four bytes a character), an event 900 KB.
 SURELY_ANNOUNCEABLE = 250
@@ -20,13 +20,12 @@ class Accounting(NamedTuple):
 
 
 class Reckoned(NamedTuple):
-    """A purchase as it is recorded, its lines written already: ``facts`` have none any more, ``amounts`` only the
-    totals."""
+    """A purchase written already: ``facts`` have no lines any more, ``amounts`` only the totals."""
 
     facts: PurchaseFacts
     amounts: Amounts
     fingerprint: bytes
-    lines: WrittenLines
+    written: Written
 
 
 def reckon(facts: PurchaseFacts, accounting: Accounting) -> Reckoned | None:
@@ -50,9 +49,10 @@ def reckon(facts: PurchaseFacts, accounting: Accounting) -> Reckoned | None:
     except Unpriceable:
         return None
     facts = facts._replace(exchange_rate=rate)
+    print_ = fingerprint(facts)
     return Reckoned(
         facts._replace(lines=()),
         Amounts((), (), amounts.total, amounts.accounting_total),
-        fingerprint(facts),
-        written(facts.lines, amounts),
+        print_,
+        written(facts, amounts, print_),
     )
