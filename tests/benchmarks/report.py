@@ -1,5 +1,6 @@
 """The table that `make bench` writes."""
 
+import os
 import platform
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,7 +27,7 @@ def write(section: str, figures: list[Figure]) -> str:
         [
             f"## {section}",
             "",
-            f"{when}, {platform.python_implementation()} {platform.python_version()}, {platform.machine()}, 2 cores",
+            f"{when}, {platform.python_implementation()} {platform.python_version()}, {platform.machine()}, {os.cpu_count()} cores",
             "",
             "| measure | at least | measured | met |",
             "|---|---|---|---|",
@@ -41,7 +42,7 @@ def write(section: str, figures: list[Figure]) -> str:
 
 def sections() -> list[str]:
     text = RESULTS.read_text() if RESULTS.exists() else ""
-    return [f"## {part}" for part in text.split("## ")[1:]]
+    return [f"## {part.strip()}\n" for part in text.split("## ")[1:]]
 
 
 HEAD = """# Benchmarks
