@@ -1,5 +1,6 @@
 """Promises 3, 4, 7 and 18: what races must not break."""
 
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -123,3 +124,9 @@ def test_of_fifty_patches_with_one_etag_one_succeeds(deployment: Deployment, att
             statuses = list(pool.map(patch, range(50)))
     assert statuses.count(200) == 1
     assert statuses.count(412) == 49
+
+
+def test_all_tests_of_the_deployment_run_in_one_process(request):
+    """Some pytest and pytest-xdist do not understand each other: then each process starts a deployment of its own."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        assert request.node.nodeid.endswith("@deployment")
