@@ -8,6 +8,7 @@ from typing import Any
 
 from shared.embedded.binaries import NoPostgres
 from shared.embedded.postgres import CannotStart
+from shared.messaging.bus import BusUnavailable
 from shared.settings import SettingsError
 
 
@@ -30,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     try:
         return _COMMANDS[given.command or "run"](given)
-    except (CannotStart, NoPostgres, SettingsError) as problem:
+    except (BusUnavailable, CannotStart, NoPostgres, SettingsError) as problem:
         print(problem, file=sys.stderr)
         return 2
 

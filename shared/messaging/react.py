@@ -19,6 +19,7 @@ BATCH = 1_000
 _RETRY_EVERY = 1.0
 _MEASURE_EVERY = 15.0
 _LONGEST_WAIT = 5.0
+_LONGEST_START = 20.0
 
 
 def run(
@@ -118,9 +119,17 @@ def replay(sessions: Sessions, bus: Bus, consumers: Iterable[Consumer]) -> Repla
     return Replayed(reread, applied)
 
 
-def behind(bus: Bus, consumers: Iterable[Consumer]) -> int:
-    """Records on the bus that some consumer has not applied yet."""
-    return sum(bus.lag(consumer.name, consumer.topics) for consumer in consumers)
+def behind(bus: Bus, consumers: Sequence[Consumer]) -> int:
+    """Records on the bus that some consumer has not applied yet. Raises BusUnavailable where there is no answer for a
+    while: a broker that has just started does not know yet how far its consumers are."""
+    end = time.monotonic() + _LONGEST_START
+    while True:
+        try:
+            return sum(bus.lag(consumer.name, consumer.topics) for consumer in consumers)
+        except BusUnavailable:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.5)
 
 
 class NotEmpty(Exception):  # noqa: N818 - says a state
