@@ -67,7 +67,13 @@ def test_a_sheet_is_read_row_by_row_with_the_numbers_that_its_program_shows() ->
         (workbook(("id", "id")), "repeated_column"),
         (workbook(), "empty_file"),
     ],
-    ids=["no workbook", "cut off", "no such column", "two of them", "no header"],  # not its bytes: they hold the time
+    ids=[
+        "no workbook",
+        "cut off",
+        "no such column",
+        "two of them",
+        "no header",
+    ],  # not its bytes: they hold the time
 )
 def test_a_workbook_that_cannot_be_read_says_why(file: bytes, code: str) -> None:
     with pytest.raises(UnreadableFile) as unreadable:
