@@ -50,7 +50,7 @@ def elsewhere(work: Callable[[Iterator[Item]], Iterable[Result]], items: Iterabl
         while True:
             try:
                 kind, value = pickle.load(process.stdout)  # noqa: S301 - our own process
-            except EOFError:
+            except (EOFError, pickle.UnpicklingError):  # silent, or cut off in the middle of a result
                 feeder.join()
                 raise faults[0] if faults else WorkLost(f"it ended with {process.wait()}") from None
             if kind == _END:

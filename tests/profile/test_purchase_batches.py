@@ -85,3 +85,15 @@ def test_batches_that_overlap_in_opposite_orders_do_not_deadlock(committing):
     assert (statuses.count(201), statuses.count(200)) == (100, 300)
     assert committing.ask("select count(*) from purchase") == [(100,)]
     committing.holds()
+
+
+def test_whatever_stands_in_a_line_is_kept_as_it_stands(profile):
+    odd = [r"\N", "\\", r"C:\temp\new", r"\.", '"quoted", {1}', "茶\\t杯", "NULL"]
+    lines = [line(sku=text, description=text, brand=text) for text in odd]
+    item = {"source": "shop", "external_id": "odd"} | purchase(*lines)
+    answers = profile.client.post("/v1/purchases/batch", json={"items": [item]}).json()["items"]
+    assert [one["status"] for one in answers] == [201]
+    kept = profile.ask("select sku, description, brand from purchase_line order by line")
+    assert kept == [(text, text, text) for text in odd]
+    (told,) = profile.announced("purchase_recorded")
+    assert [one["sku"] for one in told["lines"]] == odd

@@ -77,6 +77,21 @@ def test_a_process_that_dies_is_no_end_either() -> None:
         list(results)
 
 
+def its_process_and_much(numbers: Iterator[int]) -> Iterator[int | bytes]:
+    yield os.getpid()
+    yield bytes(3_000_000)
+
+
+def test_a_process_that_dies_in_the_middle_of_a_result_has_given_none() -> None:
+    results = elsewhere(its_process_and_much, iter(()))
+    process = next(results)
+    assert isinstance(process, int)
+    time.sleep(0.5)  # by now the pipe is full of the beginning
+    os.kill(process, signal.SIGKILL)
+    with pytest.raises(WorkLost):
+        next(results)
+
+
 def test_left_early_neither_the_process_nor_the_thread_stays() -> None:
     closed = threading.Event()
 

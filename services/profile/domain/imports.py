@@ -1,7 +1,7 @@
 """Saved mappings, and reading an upload by one."""
 
 from datetime import datetime
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import RowMapping, func, select, text, update
@@ -13,9 +13,6 @@ from services.profile.tables import import_mapping
 from shared.errors import Invalid, NotFound
 from shared.jobs import jobs
 from shared.jobs.tables import upload_block
-
-Parsed = TypeVar("Parsed")
-ParsedOf = TypeVar("ParsedOf", covariant=True)
 
 
 class Saved(NamedTuple):
