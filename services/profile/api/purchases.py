@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
 from fastapi import Response
@@ -30,7 +30,7 @@ from services.profile.domain import customer_profiles, purchase_reading, purchas
 from services.profile.domain.purchase_rows import Recorded
 from services.profile.domain.recording import Outcome
 from services.profile.rules.facts import LineFacts, PurchaseFacts
-from services.profile.rules.fingerprint import canonical
+from services.profile.rules.written_purchases import told
 from shared.http.dependencies import Now, Transaction
 from shared.http.paging import Page, PageOf, page_of
 from shared.http.problem import Problem, problem_of
@@ -225,32 +225,16 @@ def _item(outcome: Outcome) -> BatchItemOut:
 def _as_recorded(facts: PurchaseFacts, recorded: Recorded) -> bytes:
     """A PurchaseOut of what was just told, without asking for it: this is the busiest route of the suite."""
     amounts = recorded.amounts
-    reply: dict[str, Any] = {
+    reply = told(facts, amounts) | {
         "id": str(recorded.purchase_id),
-        "source": facts.source,
-        "external_id": facts.external_id,
         "customer_id": None if recorded.customer_id is None else str(recorded.customer_id),
-        "occurred_at": _written(facts.occurred_at),
-        "recorded_at": _written(recorded.recorded_at),
+        "recorded_at": recorded.recorded_at.isoformat().replace("+00:00", "Z"),
         "historical": recorded.historical,
-        "currency": facts.currency,
-        "exchange_rate": None if facts.exchange_rate is None else canonical(facts.exchange_rate),
-        "channel": facts.channel,
-        "store": facts.store,
-        "staff_id": facts.staff_id,
         "tender": facts.tender,
-        "campaign_id": facts.campaign_id,
-        "coupon_codes": facts.coupon_codes,
-        "total_minor": amounts.total,
         "net_minor": amounts.total,
-        "accounting_total_minor": amounts.accounting_total,
         "accounting_net_minor": amounts.accounting_total,
         "cancelled_at": None,
         "lines": [line | {"returned_quantity": 0} for line in recorded.lines],
         "returns": [],
     }
     return to_json(reply)
-
-
-def _written(value: datetime) -> str:
-    return value.isoformat().replace("+00:00", "Z")

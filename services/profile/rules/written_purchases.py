@@ -37,31 +37,9 @@ def written(facts: PurchaseFacts, amounts: Amounts, fingerprint: bytes) -> Writt
     )
 
 
-def columns(facts: PurchaseFacts, amounts: Amounts, fingerprint: bytes) -> dict[str, Any]:
-    """The columns of a purchase's row that follow from what it says, as JSON has them."""
+def told(facts: PurchaseFacts, amounts: Amounts) -> dict[str, Any]:
+    """What row, event and answer say alike of a purchase, as JSON has it."""
     return {
-        "source": facts.source,
-        "external_id": facts.external_id,
-        "occurred_at": facts.occurred_at.isoformat(),
-        "currency": facts.currency,
-        "exchange_rate": None if facts.exchange_rate is None else canonical(facts.exchange_rate),
-        "channel": facts.channel,
-        "store": facts.store,
-        "staff_id": facts.staff_id,
-        "tender": facts.tender,
-        "campaign_id": facts.campaign_id,
-        "coupon_codes": facts.coupon_codes,
-        "total_minor": amounts.total,
-        "accounting_total_minor": amounts.accounting_total,
-        "fingerprint": "\\x" + fingerprint.hex(),
-    }
-
-
-def event(
-    facts: PurchaseFacts, amounts: Amounts, priced: Sequence[tuple[LineFacts, int, int]] | None = None
-) -> str:
-    """What PurchaseRecorded says of these facts; ``priced`` are the lines with their amounts in both currencies."""
-    head = {
         "source": facts.source,
         "external_id": facts.external_id,
         "occurred_at": facts.occurred_at.isoformat().replace("+00:00", "Z"),
@@ -70,11 +48,22 @@ def event(
         "channel": facts.channel,
         "store": facts.store,
         "staff_id": facts.staff_id,
+        "campaign_id": facts.campaign_id,
+        "coupon_codes": facts.coupon_codes,
         "total_minor": amounts.total,
         "accounting_total_minor": amounts.accounting_total,
-        "coupon_codes": facts.coupon_codes,
-        "campaign_id": facts.campaign_id,
     }
+
+
+def columns(facts: PurchaseFacts, amounts: Amounts, fingerprint: bytes) -> dict[str, Any]:
+    """The columns of a purchase's row that follow from what it says."""
+    return told(facts, amounts) | {"tender": facts.tender, "fingerprint": "\\x" + fingerprint.hex()}
+
+
+def event(
+    facts: PurchaseFacts, amounts: Amounts, priced: Sequence[tuple[LineFacts, int, int]] | None = None
+) -> str:
+    """What PurchaseRecorded says of these facts; ``priced`` are the lines with their amounts in both currencies."""
     text = _json_text
     lines = ",".join(
         [
@@ -87,7 +76,7 @@ def event(
             )
         ]
     )
-    return f'{_encode(head)[1:-1]},"lines":[{lines}]'
+    return f'{_encode(told(facts, amounts))[1:-1]},"lines":[{lines}]'
 
 
 def _lines(priced: Sequence[tuple[LineFacts, int, int]]) -> str:
