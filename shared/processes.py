@@ -87,6 +87,7 @@ def spare_the_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
+    gc.enable()
 
 
 def serve(app: Any, settings: Settings, *, stop: threading.Event | None = None, bound: Any = None) -> None:

@@ -22,12 +22,11 @@ from shared.settings import Settings
 class Service:
     """One deployable.
 
-    ``api`` names the module of its API, with ``ROUTERS`` (without the ``/{service}`` prefix) and, where there are any,
-    ``PUBLIC_PATHS`` (below the prefix) that anybody may open; health is always among them. It is imported by the process
-    that answers requests alone: the others start in half the time. ``reaches`` tells whether a customer is among those whom a member of staff
-    is there for; without it such tokens are turned away. ``jobs`` are long work by kind, ``steps`` what ``work`` does over
-    and over, ``schedule`` what runs at set times. ``audited_rows`` are rows that entries of the audit log stand for (see
-    shared/audit/verification). ``state`` and ``invariants`` are what ``verify`` asks the database:
+    ``api`` names the module of its API, with ``ROUTERS`` (without the ``/{service}`` prefix). It is imported by the process
+    that answers requests alone: the others start in half the time. ``reaches`` tells whether a customer is among those
+    whom a member of staff is there for; without it such tokens are turned away. ``jobs`` are long work by kind, ``steps``
+    what ``work`` does over and over, ``schedule`` what runs at set times. ``audited_rows`` are rows that entries of the
+    audit log stand for (see shared/audit/verification). ``state`` and ``invariants`` are what ``verify`` asks the database:
     SQL that gives one text column of rows by natural key, and SQL that gives one boolean. ``forget`` forgets customers once
     more after a restore, where no reaction to ``customer_erased`` does (shared/erasures).
     """

@@ -7,7 +7,8 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
 from services.suite.children import connections
@@ -183,16 +184,14 @@ def _look_after_postgres(server: Server, stop: threading.Event) -> None:
 
 def _announce_ready(directory: DataDirectory, port: int, stop: threading.Event) -> None:
     """Say it when it is true: all four answer, with their databases behind them."""
-    import httpx
-
-    address = f"http://127.0.0.1:{port}"
     while not stop.is_set():
-        try:
-            if httpx.get(f"{address}/readyz", timeout=5, trust_env=False).status_code == 200:
-                print(f"ready at {address} · key in {directory.shown(directory.admin_key_file)}", flush=True)
+        connection = HTTPConnection("127.0.0.1", port, timeout=5)
+        with suppress(OSError, HTTPException), closing(connection):
+            connection.request("GET", "/readyz")
+            if connection.getresponse().status == 200:
+                key_file = directory.shown(directory.admin_key_file)
+                print(f"ready at http://127.0.0.1:{port} · key in {key_file}", flush=True)
                 return
-        except httpx.HTTPError:
-            pass
         time.sleep(0.05)
 
 

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from pydantic import BaseModel, Field
 from sqlalchemy import select
 
@@ -54,7 +54,7 @@ class VerificationOut(BaseModel):
     findings: list[FindingOut] = Field(description="the first 100")
 
 
-def audit_router(covered: Covered) -> APIRouter:
+def audit_router(covered: Covered) -> Router:
     """The routes of a service whose log also stands for the rows that ``covered`` names."""
     router = Router(prefix="/v1/audit", tags=["audit"])
 

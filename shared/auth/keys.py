@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import structlog
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import delete, func, select
@@ -16,8 +15,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from shared.auth.callers import ENVIRONMENT_SCOPES, Caller
+from shared.auth.client import CallRefused, ServiceClient
 from shared.auth.tables import credential, credential_check
 from shared.database import Sessions
+from shared.errors import Unavailable
 from shared.settings import Settings
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ class KeyRing:
         self._listed: Mapping[str, Caller] = {}
         self._seen_at = float("-inf")  # time.monotonic() of profile's last answer
         self._stored: tuple[frozenset[tuple[Any, ...]], float] | None = None
+        self._profile: ServiceClient | None = None
         self._asking = threading.Lock()
         self._asked_at = float("-inf")
         self._stopping = threading.Event()
@@ -114,7 +116,7 @@ class KeyRing:
             self._asked_at = time.monotonic()
             try:
                 active = self._read_own() if self._own else self._read_profile()
-            except (httpx.HTTPError, SQLAlchemyError, ValueError) as error:
+            except (Unavailable, CallRefused, SQLAlchemyError, ValueError) as error:
                 log.warning("key_list_unavailable", error=type(error).__name__)
                 return False
             self._believe(active, age=0.0)
@@ -136,6 +138,8 @@ class KeyRing:
         self._stopping.set()
         if self._thread is not None:
             self._thread.join(5)
+        if self._profile is not None:
+            self._profile.close()
 
     def _digest(self, clear: str) -> str:
         return hmac.digest(self._pepper, clear.encode("utf-8", "replace"), "sha256").hex()
@@ -158,13 +162,9 @@ class KeyRing:
             return self._own(session)
 
     def _read_profile(self) -> Sequence[Credential]:
-        reply = httpx.get(
-            f"{self._settings.profile_url}/profile/v1/api-keys/active",
-            headers={"Authorization": f"Bearer {self._settings.service_key}"},
-            timeout=httpx.Timeout(3.0, connect=1.0),
-        )
-        reply.raise_for_status()
-        return ActiveKeys.model_validate_json(reply.content).items
+        if self._profile is None:
+            self._profile = ServiceClient(self._settings, "profile", timeout=3.0)
+        return ActiveKeys.model_validate(self._profile.get("/v1/api-keys/active")).items
 
     def _recall(self) -> None:
         """Believe the copy of an earlier run, as old as the database says it is."""

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, unquote
 
-from fastapi.routing import iter_route_contexts
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -17,7 +16,6 @@ from shared.http.rate_limits import RateLimit
 from shared.http.reach import Reaches
 from shared.http.routing import Access, Route
 
-_PUBLIC = Access(public=True)
 _LONGEST_REMEMBERED = 32
 
 
@@ -74,23 +72,16 @@ class Operations:
     Paths are matched as they were sent: a ``%2F`` inside a segment stays part of that segment.
     """
 
-    def __init__(self, routes: Iterable[BaseRoute], public_paths: Iterable[str]) -> None:
-        open_to_all = frozenset(public_paths)
+    def __init__(self, routes: Iterable[BaseRoute]) -> None:
         self.all: list[Operation] = []
         templates: dict[str, Template] = {}
-        for context in iter_route_contexts(list(routes)):
-            route, path = context.original_route, context.path_format or ""
-            if isinstance(route, Route):
-                access = route.access
-            elif path in open_to_all:
-                access = _PUBLIC
-            else:
-                raise TypeError(f"{path}: build operations with shared.http.routing.Router")
-            template = templates.setdefault(path, Template(path, context.path_regex, {}))
-            for method in sorted(context.methods or ()):
-                operation = Operation(
-                    method, path, context.path_regex, access, route, context.endpoint, context.app
-                )
+        for route in routes:
+            if not isinstance(route, Route):
+                raise TypeError(f"{route}: build operations with shared.http.routing.Router")
+            path, pattern = route.path_format, route.path_regex
+            template = templates.setdefault(path, Template(path, pattern, {}))
+            for method in sorted(route.methods or ()):
+                operation = Operation(method, path, pattern, route.access, route, route.endpoint, route.app)
                 self.all.append(operation)
                 template.operations.setdefault(method, operation)
         self._templates = sorted(templates.values(), key=lambda template: template.rank)

@@ -4,11 +4,12 @@ From the outside in: CORS → request id, trace, metrics, log → errors → ove
 the body → the route. All of it is plain ASGI.
 """
 
+from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
 import anyio.to_thread
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse
@@ -118,13 +119,11 @@ def new_app(
     inner.state.sessions = sessions
     inner.state.settings = settings
     readiness = Readiness(service, sessions)
-    inner.include_router(_health(readiness))
-    inner.include_router(_health(readiness, listed=True), prefix=prefix)
-    inner.include_router(_documents(inner, prefix), prefix=prefix)
-    api = import_module(service.api)
-    for router in (*api.ROUTERS, *_everywhere(service)):
-        inner.include_router(router, prefix=prefix)
-    inner.operations = Operations(inner.routes, [prefix + path for path in getattr(api, "PUBLIC_PATHS", ())])
+    own: Sequence[Router] = import_module(service.api).ROUTERS
+    inner.routes.extend(_health(readiness).under(""))
+    for router in (_health(readiness, listed=True), _documents(inner, prefix), *own, *_everywhere(service)):
+        inner.routes.extend(router.under(prefix))
+    inner.operations = Operations(inner.routes)
 
     app: ASGIApp = Admission(
         inner,
@@ -146,7 +145,7 @@ def new_app(
     return ServiceApp(inner, app, keys, settings.threads)
 
 
-def _everywhere(service: Service) -> tuple[APIRouter, ...]:
+def _everywhere(service: Service) -> tuple[Router, ...]:
     """What every service answers for the tables of shared/."""
     from shared.audit.api import audit_router
     from shared.jobs.api import router as jobs

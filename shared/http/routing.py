@@ -11,11 +11,12 @@ A plain ``def`` route runs in one thread from its first statement to the commit:
 transaction is committed, then the reply leaves. (Left to the framework, each of these steps changes threads.)
 """
 
+import copy
 import functools
 import inspect
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args, get_origin
 
 import anyio
 from fastapi import APIRouter, Request, Response
@@ -26,6 +27,7 @@ from fastapi.params import Form as FormParameter
 from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request as StarletteRequest
+from starlette.routing import BaseRoute, compile_path
 
 from shared.auth.callers import Caller
 from shared.errors import Forbidden
@@ -120,6 +122,13 @@ class Route(APIRoute):
             description=description or rest.strip(),
             **options,
         )
+
+    def under(self, prefix: str) -> Self:
+        """The same operation below ``prefix``."""
+        route = copy.copy(self)
+        route.path = prefix + self.path
+        route.path_regex, route.path_format, route.param_convertors = compile_path(route.path)
+        return route
 
     def get_route_handler(self) -> Callable[[StarletteRequest], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
@@ -231,6 +240,10 @@ class Router(APIRouter):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(route_class=Route, **options)
+
+    def under(self, prefix: str) -> list[BaseRoute]:
+        """Its operations below ``prefix``. (``include_router`` would build the models of each a second time.)"""
+        return [route.under(prefix) if isinstance(route, Route) else route for route in self.routes]
 
     def get(self, path: str, **options: Any) -> Callable[[Endpoint], Endpoint]:
         return self._operation("GET", path, **options)

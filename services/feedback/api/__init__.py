@@ -1,4 +1,4 @@
-"""Feedback's API: the routes, and what anybody may open of them."""
+"""Feedback's API."""
 
 from services.feedback.api import cases, customers, lookups, pages, personal_data, reports, surveys
 
@@ -11,4 +11,3 @@ ROUTERS = (
     personal_data.router,
     pages.router,
 )
-PUBLIC_PATHS = ("/s/{token}",)

@@ -1,4 +1,4 @@
-"""Profile's API: the routes, and what anybody may open of them."""
+"""Profile's API."""
 
 from services.profile.api import (
     access_requests,
@@ -69,4 +69,3 @@ ROUTERS = (
     api_keys.router,
     pages.router,
 )
-PUBLIC_PATHS = pages.PUBLIC

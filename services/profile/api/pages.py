@@ -31,13 +31,6 @@ from shared.http.routing import Router
 
 router = Router(prefix="", tags=["hosted pages"])
 
-PUBLIC = (
-    "/confirm/{token}",
-    "/refresh/{token}",
-    "/preferences/{token}",
-    "/unsubscribe/{token}",
-    "/join/{token}",
-)
 # No form of these pages fills a fraction of it.
 LONGEST = 64 * 1024
 

@@ -14,9 +14,6 @@ from io import BytesIO
 from typing import Any
 from xml.etree.ElementTree import ParseError
 
-from openpyxl import load_workbook
-from openpyxl.utils.exceptions import InvalidFileException
-
 from services.profile.rules.mapping_stream import Malformed, Row, UnreadableFile
 
 LARGEST = 32 * 1024 * 1024
@@ -33,6 +30,10 @@ def sheet_rows(blocks: Iterable[bytes], columns: Sequence[str], sheet: str | Non
 
     Numbers come with the digits that tell them apart, without a point if they are whole; dates as ISO 8601.
     """
+    # A tenth of a start's time, for a kind of file that most processes never read.
+    from openpyxl import load_workbook
+    from openpyxl.utils.exceptions import InvalidFileException
+
     packed = _whole(blocks)
     _check(packed)
     try:
