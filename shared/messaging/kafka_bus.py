@@ -23,6 +23,7 @@ from kafka.errors import (
     RebalanceInProgressError,
     UnknownMemberIdError,
 )
+from kafka.structs import MemberState
 
 from shared.events.catalogue import KEPT_DAYS
 from shared.messaging.bus import PARTITIONS, BusUnavailable, Message, Record
@@ -32,6 +33,9 @@ log = logging.getLogger(__name__)
 _TOPIC_EXISTS = 36
 # Seconds in which a topic that was just made must be heard of.
 _PATIENCE = 10.0
+
+# Seconds without being a member after which a reader begins anew; by then the group has given its partitions away.
+LOST_AFTER = 15.0
 
 # The group has given the partitions to somebody else; the watermarks make what was applied here a repeat there.
 _MOVED = (CommitFailedError, IllegalGenerationError, RebalanceInProgressError, UnknownMemberIdError)
@@ -220,12 +224,15 @@ class KafkaReader:
         self._group = bus.prefix + group
         self._topics = sorted(topics)
         self._consumer: Any = None
+        self._member_at = 0.0
 
     def poll(self, max_records: int, timeout: float) -> list[Record]:
         try:
             if self._consumer is None:
                 self._consumer = self._join(max_records)
+                self._member_at = time.monotonic()
             polled = self._consumer.poll(timeout_ms=int(timeout * 1000), max_records=max_records)
+            self._stay_a_member()
             return _records(polled, self._bus.prefix)
         except KafkaError as error:
             self._drop()
@@ -237,14 +244,30 @@ class KafkaReader:
         self._bus.prepare(self._topics)
         topics = [self._bus.prefix + topic for topic in self._topics]
         consumer = self._bus.new_consumer(self._group, max_poll_records=max_records)
-        deadline = time.monotonic() + _PATIENCE
-        while not all(consumer.partitions_for_topic(topic) for topic in topics):
-            if time.monotonic() > deadline:
-                consumer.close(autocommit=False, timeout_ms=2_000)
-                raise KafkaTimeoutError("no metadata of a topic")
-            time.sleep(0.1)
+        # Subscribed first, it takes what it hears for what it is to watch, and need not join a second time at once.
         consumer.subscribe(topics)
+        deadline = time.monotonic() + _PATIENCE
+        try:
+            while not all(consumer.partitions_for_topic(topic) for topic in topics):
+                if time.monotonic() > deadline:
+                    raise KafkaTimeoutError("no metadata of a topic")
+                time.sleep(0.1)
+        except KafkaError:
+            consumer.close(autocommit=False, timeout_ms=2_000)
+            raise
         return consumer
+
+    def _stay_a_member(self) -> None:
+        """Leave, to join anew, where joining has taken too long.
+
+        The client forgets a rejoining that outlasted one poll and ended before the next: it goes on reading what it had
+        been given, sends no heartbeats and can never commit again.
+        """
+        if self._consumer.group_metadata().state is MemberState.STABLE:
+            self._member_at = time.monotonic()
+        elif time.monotonic() - self._member_at > LOST_AFTER:
+            log.warning("not a member of its group; joins anew", extra={"group": self._group})
+            self._drop()
 
     def commit(self) -> None:
         if self._consumer is None:

@@ -5,13 +5,16 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
+from kafka import KafkaAdminClient
 
 from shared.events.catalogue import KEPT_DAYS
-from shared.messaging import postgres_reader
-from shared.messaging.bus import Message, open_bus
+from shared.messaging import kafka_bus, postgres_reader
+from shared.messaging.bus import PARTITIONS, Message, open_bus
 from shared.messaging.postgres_bus import PostgresBus
 
 
@@ -114,6 +117,28 @@ def test_two_members_share_a_topic_and_one_takes_over_what_the_other_leaves(bus,
         readers[1].commit()
     assert len(last) == 40
     readers[1].close()
+
+
+def test_a_member_too_impatient_to_see_its_rejoining_through_commits_all_the_same(kafka, topic, monkeypatch):
+    monkeypatch.setattr(kafka_bus, "LOST_AFTER", 2.0)
+    group, bus = "g" + topic, open_bus(kafka)
+    bus.publish(messages(topic, "abc"))
+    reader = bus.consume(group, [topic])
+    assert len(read_all(reader, 30)) == 30
+    reader.commit()
+    with closing(KafkaAdminClient(bootstrap_servers=urlsplit(kafka).netloc)) as admin:
+        admin.create_partitions({topic: 2 * PARTITIONS})
+    noticed = time.monotonic() + 8
+    while time.monotonic() < noticed:
+        reader.poll(100, 0.001)
+    bus.publish(messages(topic, "abc", 11, 21))
+    deadline = time.monotonic() + 30
+    while bus.lag(group, [topic]) and time.monotonic() < deadline:
+        if reader.poll(100, 0.25):
+            reader.commit()
+    assert bus.lag(group, [topic]) == 0
+    reader.close()
+    bus.close()
 
 
 def test_several_publishers_do_not_mix_up_a_key(bus, topic):
