@@ -2,16 +2,19 @@
 
 import json
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 from sqlalchemy import text
 
 from services.profile.app import SERVICE
+from services.profile.domain import erasure
 
 NOW = datetime.now(UTC)
 YESTERDAY = (NOW - timedelta(days=1)).isoformat()
@@ -105,3 +108,18 @@ def at_once(work, count=8):
 
     with ThreadPoolExecutor(count) as pool:
         return list(pool.map(run, range(count)))
+
+
+def while_erased(under_test, customer_id, work):
+    """What ``work()`` gives that comes upon an erasure of the customer: it waits for it, and then it is committed."""
+    with ThreadPoolExecutor(1) as pool, under_test.engine.connect() as looking:
+        with under_test.sessions.begin() as session:
+            erasure.erase(session, UUID(customer_id), "admin", datetime.now(UTC))
+            working = pool.submit(work)
+            while not looking.exec_driver_sql(
+                "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+            ).scalar():
+                assert not working.done(), f"it did not wait for the erasure: {working.result()}"
+                looking.rollback()
+                time.sleep(0.005)
+        return working.result()

@@ -11,7 +11,7 @@ from shared import sealing
 from shared.events.campaigns import ErasureCompletedInCampaigns
 from shared.events.feedback import ErasureCompletedInFeedback
 from shared.events.scoring import ErasureCompletedInScoring
-from tests.profile.conftest import YESTERDAY, code_of, line, purchase
+from tests.profile.conftest import YESTERDAY, code_of, line, purchase, while_erased
 
 WANG = {
     "name": "王芳",
@@ -224,3 +224,25 @@ def test_nothing_lands_on_a_customer_who_is_erased_meanwhile(committing):
     events = [event["type"] for event in committing.announced() if event["key"] == customer["id"]]
     assert events[-1] == "customer_erased", "nothing is announced about the person afterwards"
     assert committing.ask("select count(*) from customer") == [(1,)]
+
+
+def test_a_batch_that_comes_upon_an_erasure_refuses_that_persons_items_alone(committing):
+    customer = committing.customer("17850", **WANG)
+    items = [
+        {"source": "shop", "external_id": f"{number}"}
+        | purchase(customer={"source": "shop", "external_id": ("17850", "17851")[number % 2]})
+        for number in range(4)
+    ]
+    reply = while_erased(
+        committing.under_test,
+        customer["id"],
+        lambda: committing.client.post("/v1/purchases/batch", json={"items": items}),
+    )
+    answers = reply.json()["items"]
+    assert [one["status"] for one in answers] == [410, 201, 410, 201]
+    assert {one["problem"]["code"] for one in answers if one["status"] == 410} == {"customer_erased"}
+    assert committing.ask("select external_id from customer_external_id") == [("17851",)]
+    assert committing.ask("select count(*) from purchase") == [(2,)]
+    assert not [one for one in committing.announced("customer_registered") if one["key"] == customer["id"]][
+        1:
+    ]

@@ -12,6 +12,7 @@ from shared.database import open_engine, open_sessions
 from shared.messaging import outbox
 from shared.sealing import Keyring
 from shared.settings import Settings
+from tests.profile.conftest import while_erased
 from tests.profile.imports.conftest import Imports, StopAfter, bought, csv_of
 from tests.profile.imports.test_importing import TRAPS
 
@@ -133,3 +134,20 @@ def test_killed_at_any_moment_another_worker_ends_it_as_if_unbroken(committing: 
         "select count(*), count(distinct (topic, key, sequence)) from shared.outbox where type like '%purchase%'"
     ) == [(2 * 340, 2 * 340)]
     assert SERVICE.name == "profile"
+
+
+def test_an_import_that_comes_upon_an_erasure_refuses_that_persons_orders_alone(committing: Imports) -> None:
+    known = committing.client.put(
+        "/v1/customers/by-external-id/shop/17850", json={"name": "Wang Fang"}
+    ).json()
+    committing.save()
+    job_id = committing.start(csv_of([bought(f"{n}", customer=("17850", "17851")[n % 2]) for n in range(6)]))
+    while_erased(committing.under_test, known["id"], committing.work)
+    job = committing.job(job_id)
+    assert (job["state"], job["report"]["rows"]["recorded"], job["report"]["rows"]["rejected"]) == (
+        "succeeded",
+        3,
+        3,
+    )
+    assert {code for _, _, code in committing.errors(job_id)} == {"customer_erased"}
+    assert committing.ask("select external_id from customer_external_id") == [("17851",)]
