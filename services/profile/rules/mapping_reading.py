@@ -44,7 +44,7 @@ class Checked(Generic[Parsed]):
     unknown_countries: Counter[str] = field(default_factory=Counter)
 
 
-class Batch(NamedTuple):
+class RowsRead(NamedTuple):
     """Rows of a file that follow one another, the bytes read so far, and whether these are the last."""
 
     rows: list[stream.Row]
@@ -54,7 +54,7 @@ class Batch(NamedTuple):
 
 def batches(
     blocks: Iterable[bytes], shape: FileShape, layout: Layout, size: int, start: int, passed: int
-) -> Iterator[Batch]:
+) -> Iterator[RowsRead]:
     """The rows from number ``start`` on, ``size`` at a time and never across the ``passed``-th. Raises
     UnreadableFile."""
     meter = _Meter(blocks)
@@ -65,7 +65,7 @@ def batches(
         wanted = size if done >= passed else min(size, passed - done)
         batch = list(islice(rows, wanted))
         done += len(batch)
-        yield Batch(batch, meter.read, len(batch) < wanted)
+        yield RowsRead(batch, meter.read, len(batch) < wanted)
         if len(batch) < wanted:
             return
 
