@@ -47,8 +47,10 @@ def test_one_poison_event_in_a_hundred_delays_nobody_else_and_a_retry_heals_it(
         assert {item["key"] for item in parked} == keys_of(deployment, "sick-%")
         with deployment.connect("scoring") as connection:
             connection.execute("drop trigger poison on purchase; drop function refuse_poison()")
-        for key in {item["key"]: item["id"] for item in reversed(parked)}.values():
-            assert scoring.post(f"/parked/{key}/retry").status_code in (200, 202, 204)
+        for first in {item["key"]: item["id"] for item in reversed(parked)}.values():
+            reply = scoring.post(f"/parked/{first}/retry")
+            # its own next try may have come before ours: then it is healed, which is what we want of it
+            assert reply.status_code == 200 or reply.json()["code"] == "parked_event_not_found", reply.text
     told = deployment.settle()
     assert told["scoring"]["parked"] == 0
     before = told["scoring"]["state_hash"]
