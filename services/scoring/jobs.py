@@ -5,7 +5,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from services.scoring.domain import calibrations, scores
+from services.scoring.domain import calibrations, facts, scores
 from services.scoring.tables import customer
 from shared import jobs
 from shared.customers import lock_active
@@ -37,6 +37,9 @@ def calibrate(job: RunningJob) -> None:
 
 
 def _begin(job: RunningJob, chunk: Chunk) -> None:
+    if facts.books(chunk.session).time_zone != job.settings.time_zone:
+        calibrations.enter_alone(chunk.session)
+        facts.follow_time_zone(chunk.session)
     as_of = job.parameters.get("as_of")
     customers = calibrations.begin(
         chunk.session,

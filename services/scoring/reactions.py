@@ -5,22 +5,25 @@ domain/calibrations.py). Whose a fact is is asked of the tree of merged customer
 an erased customer is left alone.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from decimal import Decimal
 from typing import Any, TypeVar
 from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from services.scoring.domain import calibrations, exchanges, facts, merges, satisfaction, scores
+from services.scoring.domain import calibrations, exchanges, facts, lines, merges, satisfaction, scores
 from services.scoring.domain.calibrations import Calibration
 from services.scoring.domain.causes import Cause
 from services.scoring.tables import customer
+from shared import money
 from shared.customers import REGISTERED, Owners, follows, lock_owners, recorded_customer
 from shared.events.feedback import SatisfactionChanged
 from shared.events.profile import (
     CustomerErased,
     CustomersMerged,
     CustomersUnmerged,
+    ProductChanged,
     PurchaseCancelled,
     PurchaseFact,
     PurchaseRecorded,
@@ -37,23 +40,22 @@ Told = list[tuple[Fact, UUID, UUID]]  # with the owner, and under whom it was re
 
 def record_purchases(session: Session, events: Sequence[PurchaseRecorded]) -> None:
     calibration, told, owners = _open(session, events)
-    currency = next((event.currency for event, _, _ in told if event.exchange_rate is None), None)
-    if currency is not None:
-        facts.note_currency(session, currency)
+    if not told:
+        return
+    books = facts.open_books(
+        session, next((event.currency for event, _, _ in told if event.exchange_rate is None), None)
+    )
     scored, counted = _apart(told, owners)
     for part, boundaries in ((scored, calibration), (counted, None)):
         if part:
             scores.record_purchases(
                 session,
                 boundaries,
-                [
-                    facts.Purchase(
-                        event.purchase_id, owner, recorded, event.occurred_at, event.accounting_total_minor
-                    )
-                    for event, owner, recorded in part
-                ],
+                [_purchase(*each) for each in part],
+                books.time_zone,
                 lambda i, part=part: _because_of(part[i][0], "purchase"),  # type: ignore[misc]
             )
+    lines.record_bought(session, [line for event, _, _ in told for line in _bought(event, books.currency)])
 
 
 def record_returns(session: Session, events: Sequence[PurchaseReturned]) -> None:
@@ -127,6 +129,54 @@ def _apart(told: Told[Fact], owners: Owners) -> tuple[Told[Fact], Told[Fact]]:
     return scored, [each for each in told if each[2] not in owners.active]
 
 
+def _purchase(event: PurchaseRecorded, owner: UUID, recorded: UUID) -> facts.Purchase:
+    return facts.Purchase(
+        event.purchase_id,
+        owner,
+        recorded,
+        event.occurred_at,
+        event.accounting_total_minor,
+        event.channel,
+        event.store,
+        event.campaign_id,
+        len(event.coupon_codes),
+    )
+
+
+def _bought(event: PurchaseRecorded, accounting: str | None) -> Iterator[lines.Bought]:
+    """The lines; discounts and costs, which come in the purchase's currency alone, converted as its amounts were."""
+    rate = None if event.exchange_rate is None else Decimal(event.exchange_rate)
+
+    def counted(amount_minor: int) -> int:
+        if rate is None:
+            return amount_minor
+        return money.convert(amount_minor, event.currency, accounting or event.currency, rate)
+
+    for line in event.lines:
+        yield lines.Bought(
+            event.purchase_id,
+            line.line,
+            line.sku,
+            line.category,
+            line.brand,
+            line.quantity,
+            line.accounting_amount_minor,
+            counted(line.discount_minor),
+            None if line.unit_cost_minor is None else counted(line.unit_cost_minor * line.quantity),
+        )
+
+
+def _taken_back(events: Iterable[PurchaseFact]) -> list[lines.TakenBack]:
+    return [
+        lines.TakenBack(
+            event.return_id, position, line.line, line.sku, line.quantity, line.accounting_amount_minor
+        )
+        for event in events
+        if isinstance(event, PurchaseReturned)
+        for position, line in enumerate(event.lines, 1)
+    ]
+
+
 def _take_back(
     session: Session, events: Sequence[Fact], fact: Callable[[Fact, UUID, UUID], facts.Return]
 ) -> None:
@@ -136,8 +186,10 @@ def _take_back(
     returns = [fact(*each) for each in told]
     if isinstance(events[0], ReturnMatched):
         exchanges.match(session, returns, {owner for _, owner, _ in told})
+        lines.forget_taken_back(session, [each.id for each in returns])
     else:
         facts.record_returns(session, returns)
+    lines.record_taken_back(session, _taken_back(event for event, _, _ in told))
     exchanges.link(session, _exchanged(event for event, _, _ in told))
     if calibration is not None:
         last = {owner: event for event, owner, _ in _apart(told, owners)[0]}
@@ -173,6 +225,7 @@ REACTIONS: dict[type[Any], Callable[[Session, Sequence[Any]], None]] = {
     ReturnMatched: match_returns,
     PurchaseCancelled: cancel_purchases,
     SatisfactionChanged: keep_satisfaction,
+    ProductChanged: lines.keep_products,
 }
 
 CONSUMER = Consumer("scoring", REACTIONS, lock=_lock)

@@ -41,8 +41,28 @@ purchase = Table(
     Column("amount_minor", BigInteger, nullable=False),
     Column("returned_minor", BigInteger, nullable=False),
     Column("counts_with", Uuid),
+    Column("channel", Text),
+    Column("store", Text),
+    Column("campaign_id", Text),
+    Column("coupon_count", SmallInteger, nullable=False, server_default=text("0")),
     Index(None, "customer_id", "occurred_at"),
     Index("ix_purchase_counts_with", "counts_with", postgresql_where=text("counts_with is not null")),
+)
+
+# amount_minor is net of discount_minor; cost_minor is that of the whole line, null where nobody told it.
+purchase_line = Table(
+    "purchase_line",
+    metadata,
+    Column("purchase_id", Uuid, primary_key=True),
+    Column("line", Integer, primary_key=True, autoincrement=False),
+    Column("sku", Text, nullable=False),
+    Column("category", Text),
+    Column("brand", Text),
+    Column("quantity", Integer, nullable=False),
+    Column("amount_minor", BigInteger, nullable=False),
+    Column("discount_minor", BigInteger, nullable=False),
+    Column("cost_minor", BigInteger),
+    Index(None, "sku"),
 )
 
 # What was taken back; purchase_id is null where no purchase is named. A cancellation bears its purchase's id as return_id.
@@ -60,6 +80,37 @@ purchase_return = Table(
     Index(None, "customer_id"),
 )
 
+# The lines of a return in their order; ``line`` names the purchase's, where one is named.
+purchase_return_line = Table(
+    "purchase_return_line",
+    metadata,
+    Column("return_id", Uuid, primary_key=True),
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    Column("line", Integer),
+    Column("sku", Text, nullable=False),
+    Column("quantity", Integer, nullable=False),
+    Column("amount_minor", BigInteger, nullable=False),
+)
+
+# The catalogue as profile told it last.
+product = Table(
+    "product",
+    metadata,
+    Column("sku", Text, primary_key=True),
+    Column("product_id", Uuid, nullable=False),
+    Column("name_zh", Text),
+    Column("name_en", Text),
+    Column("category", Text),
+    Column("brand", Text),
+    Column("price_minor", BigInteger),
+    Column("currency", Text),
+    Column("stock", Integer),
+    Column("replenishable", Boolean, nullable=False),
+    Column("accessory_of", Text),
+    Column("active", Boolean, nullable=False),
+    Column("effective_at", Timestamptz, nullable=False),
+)
+
 # One row per customer with a fact. Only integers and times, moved by what each fact changes; an invariant compares them
 # with a recomputation from nothing. No index but the key: every update stays on its page.
 metrics = Table(
@@ -71,6 +122,9 @@ metrics = Table(
     Column("last_purchase_at", Timestamptz),
     Column("purchase_count", BigInteger, nullable=False),
     Column("counted_minor", BigInteger, nullable=False),
+    # Their rhythm: all on one calendar day (accounting.time_zone) are one occasion; gaps are whole days between two.
+    Column("occasions", BigInteger, nullable=False),
+    Column("gap_square_sum", BigInteger, nullable=False),
     # Of everything; net revenue is gross - returned - cancelled.
     Column("gross_minor", BigInteger, nullable=False),
     Column("returned_minor", BigInteger, nullable=False),
@@ -79,12 +133,14 @@ metrics = Table(
     postgresql_with={"fillfactor": "70"},
 )
 
-# The currency all amounts are in: that of the first purchase without an exchange rate. At most one row.
+# The currency all amounts are in: that of the first purchase without an exchange rate; and the time zone whose calendar days
+# the metrics speak of. One row from the first purchase on.
 accounting = Table(
     "accounting",
     metadata,
     Column("single", Boolean, primary_key=True, server_default=text("true")),
-    Column("currency", Text, nullable=False),
+    Column("currency", Text),
+    Column("time_zone", Text, nullable=False),
 )
 
 policy = Table(

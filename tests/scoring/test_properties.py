@@ -4,8 +4,9 @@ import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
@@ -26,7 +27,7 @@ SLOW = {"max_examples": 60, "deadline": None, "suppress_health_check": [HealthCh
 class Bought:
     customer: int
     amount: int
-    day: int
+    day: float
     parts_returned: tuple[int, ...]  # per cent of the amount, each a return of its own
     cancelled: bool
 
@@ -36,7 +37,9 @@ histories = st.lists(
         Bought,
         customer=st.integers(0, 3),
         amount=st.integers(0, 30),
-        day=st.integers(0, 40),
+        day=st.integers(0, 80).map(
+            lambda half: half / 2
+        ),  # noon or midnight: two on one calendar day now and then
         parts_returned=st.lists(st.sampled_from([10, 30, 50, 100]), max_size=2).map(tuple),
         cancelled=st.booleans(),
     ),
@@ -111,6 +114,7 @@ def expected(world: World, events: Sequence[Event]) -> list[tuple[Any, ...]]:
                 max((at for at, _ in counted), default=None),
                 len(counted),
                 sum(left for _, left in counted),
+                *rhythm({at.astimezone(world.zone).date() for at, _ in counted}),
                 sum(each.accounting_total_minor for each in bought),
                 sum(each.accounting_amount_minor for each in back if isinstance(each, PurchaseReturned)),
                 sum(each.accounting_amount_minor for each in back if isinstance(each, PurchaseCancelled)),
@@ -120,6 +124,11 @@ def expected(world: World, events: Sequence[Event]) -> list[tuple[Any, ...]]:
     return rows
 
 
+def rhythm(occasions: set[date]) -> tuple[int, int]:
+    gaps = [(after - before).days for before, after in pairwise(sorted(occasions))]
+    return len(occasions), sum(gap * gap for gap in gaps)
+
+
 def stored(world: World) -> list[tuple[Any, ...]]:
     with world.scoring.sessions() as session:
         return [
@@ -127,7 +136,7 @@ def stored(world: World) -> list[tuple[Any, ...]]:
             for row in session.execute(
                 text("""
                     select substr(c.natural_key, 6), first_purchase_at, last_purchase_at, purchase_count, counted_minor,
-                           gross_minor, returned_minor, cancelled_minor, last_fact_at
+                           occasions, gap_square_sum, gross_minor, returned_minor, cancelled_minor, last_fact_at
                     from metrics join customer c using (customer_id) order by c.natural_key
                 """)
             )

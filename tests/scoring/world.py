@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import text
 
@@ -38,6 +39,10 @@ class World:
     scoring: Any
     customers: dict[str, UUID] = field(default_factory=dict)
     purchases: dict[str, UUID] = field(default_factory=dict)
+
+    @property
+    def zone(self) -> ZoneInfo:
+        return ZoneInfo(self.scoring.settings.time_zone)
 
     # Events, by natural names.
 

@@ -56,6 +56,11 @@ def enter(session: Session) -> None:
     session.execute(_ENTER, {"gate": GATE})
 
 
+def enter_alone(session: Session) -> None:
+    """Wait for those who are inside, and let nobody in until the commit: keep it short."""
+    session.execute(text("select pg_advisory_xact_lock(:gate)"), {"gate": GATE})
+
+
 def current(session: Session) -> Calibration | None:
     row = session.execute(_CURRENT).one_or_none()
     if row is None:
@@ -209,7 +214,7 @@ def take_effect(session: Session, calibration_id: UUID) -> bool:
 
     Waits for the reactions under way (see the module's first lines) and lets none in meanwhile: keep it short.
     """
-    session.execute(text("select pg_advisory_xact_lock(:gate)"), {"gate": GATE})
+    enter_alone(session)
     mine = session.execute(
         text("""
             select state, exists (select from calibration where state = 'current' and calibration_id > :id) as late,

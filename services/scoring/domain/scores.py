@@ -136,13 +136,15 @@ def record_purchases(
     session: Session,
     calibration: Calibration | None,
     purchases: Sequence[Purchase],
+    time_zone: str,
     cause: Callable[[int], Cause],
 ) -> None:
     """Record a run of purchases, move the metrics and, once there is a calibration, the scores after each of them.
 
-    ``cause(i)`` is why ``purchases[i]`` changes a score. Recording a purchase again changes nothing.
+    ``time_zone`` is that of the books, ``cause(i)`` why ``purchases[i]`` changes a score. Recording a purchase again changes
+    nothing.
     """
-    facts = purchase_parameters(purchases)
+    facts = purchase_parameters(purchases, time_zone)
     if calibration is None:
         session.connection().exec_driver_sql(_RECORD, facts)
         return
