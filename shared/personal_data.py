@@ -1,6 +1,7 @@
 """Everything that a service holds about one person, for the company's answer to an access request.
 
-Complete by construction: every table that names a customer is a section, with every column; what is sealed is opened.
+Complete by construction: every table that names a customer is a section, with every column; what is sealed is opened. A
+table whose rows hang on those of such a one says so: ``Table(…, info={"hangs_on": purchase})``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -8,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy import LargeBinary, MetaData, Row, Table, or_, select
+from sqlalchemy import ColumnElement, LargeBinary, MetaData, Row, Table, or_, select
 from sqlalchemy.orm import Session
 
 from shared import sealing
@@ -38,8 +39,12 @@ class PersonalData(BaseModel):
 
 
 def tables_about_customers(metadata: MetaData) -> list[Table]:
-    """The tables with a column that names a customer."""
-    return [table for table in metadata.sorted_tables if any(name in table.c for name in _NAMES)]
+    """The tables with a column that names a customer, and those whose rows hang on one of them."""
+    return [
+        table
+        for table in metadata.sorted_tables
+        if "hangs_on" in table.info or any(name in table.c for name in _NAMES)
+    ]
 
 
 def of_person(session: Session, metadata: MetaData, customer_ids: Sequence[UUID]) -> Sections:
@@ -49,10 +54,19 @@ def of_person(session: Session, metadata: MetaData, customer_ids: Sequence[UUID]
     """
     found = {}
     for table in tables_about_customers(metadata):
-        theirs = or_(*(table.c[name].in_(customer_ids) for name in _NAMES if name in table.c))
-        rows = session.execute(select(table).where(theirs).order_by(*table.primary_key)).all()
+        rows = session.execute(
+            select(table).where(_of(table, customer_ids)).order_by(*table.primary_key)
+        ).all()
         found[table.name] = _opened(session, table, rows)
     return found
+
+
+def _of(table: Table, customer_ids: Sequence[UUID]) -> ColumnElement[bool]:
+    owner: Table | None = table.info.get("hangs_on")
+    if owner is None:
+        return or_(*(table.c[name].in_(customer_ids) for name in _NAMES if name in table.c))
+    (key,) = owner.primary_key
+    return table.c[key.name].in_(select(key).where(_of(owner, customer_ids)))
 
 
 def _opened(session: Session, table: Table, rows: Sequence[Row[Any]]) -> list[dict[str, Any]]:

@@ -63,6 +63,7 @@ purchase_line = Table(
     Column("discount_minor", BigInteger, nullable=False),
     Column("cost_minor", BigInteger),
     Index(None, "sku"),
+    info={"hangs_on": purchase},
 )
 
 # What was taken back; purchase_id is null where no purchase is named. A cancellation bears its purchase's id as return_id.
@@ -90,6 +91,7 @@ purchase_return_line = Table(
     Column("sku", Text, nullable=False),
     Column("quantity", Integer, nullable=False),
     Column("amount_minor", BigInteger, nullable=False),
+    info={"hangs_on": purchase_return},
 )
 
 # The catalogue as profile told it last.

@@ -62,6 +62,21 @@ def test_a_purchase_is_kept_with_its_lines_and_repeating_it_changes_nothing(worl
     ]
 
 
+def test_what_somebody_bought_and_gave_back_is_part_of_their_personal_data(world: World) -> None:
+    back = (ReturnLine(line=1, sku="tea", quantity=1, amount_minor=250, accounting_amount_minor=250),)
+    world.happens(
+        world.registered("ann"),
+        world.purchase("ann", "P1", 500, lines=(line(1, "tea", 500),)),
+        world.returned("ann", "P1", 250, lines=back),
+        world.registered("bob"),
+        world.purchase("bob", "P2", 500, lines=(line(1, "cup", 500),)),
+    )
+    reply = world.scoring.client.get(f"/v1/customers/{world.customer('ann')}/personal-data")
+    sections = reply.json()["sections"]
+    assert [row["sku"] for row in sections["purchase_line"]] == ["tea"]
+    assert [row["quantity"] for row in sections["purchase_return_line"]] == [1]
+
+
 def test_discounts_and_costs_are_converted_at_the_rate_of_their_purchase(world: World) -> None:
     world.happens(
         world.registered("ann"),
