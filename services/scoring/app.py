@@ -35,7 +35,7 @@ STATE = {
     "metrics": (
         "select concat(c.natural_key, '|', extract(epoch from m.first_purchase_at), '|',"
         " extract(epoch from m.last_purchase_at), '|', m.purchase_count, '|', m.counted_minor, '|', m.occasions, '|',"
-        " m.gap_square_sum, '|', m.gross_minor, '|', m.returned_minor, '|', m.cancelled_minor, '|', extract(epoch from m.last_fact_at)) as row"
+        " m.gap_square_sum, '|', m.recent_days, '|', m.gross_minor, '|', m.returned_minor, '|', m.cancelled_minor, '|', extract(epoch from m.last_fact_at)) as row"
         f" from metrics m {_WHOSE}"
     ),
     "scores": (
@@ -58,10 +58,10 @@ INVARIANTS = {
         select count(*) = 0
             from ({METRICS_FROM_FACTS}) f full join metrics m using (customer_id)
             where (m.first_purchase_at, m.last_purchase_at, m.purchase_count, m.counted_minor, m.occasions,
-                   m.gap_square_sum, m.gross_minor, m.returned_minor, m.cancelled_minor, m.last_fact_at)
+                   m.gap_square_sum, m.recent_days, m.gross_minor, m.returned_minor, m.cancelled_minor, m.last_fact_at)
                is distinct from
                   (f.first_purchase_at, f.last_purchase_at, f.purchase_count, f.counted_minor, f.occasions,
-                   f.gap_square_sum, f.gross_minor, f.returned_minor, f.cancelled_minor, f.last_fact_at)""",
+                   f.gap_square_sum, f.recent_days, f.gross_minor, f.returned_minor, f.cancelled_minor, f.last_fact_at)""",
     # Counted, not "not exists": for a first row the planner would compare every purchase with every return.
     "returns_stand_on_their_purchases": """
         select count(*) = 0 from purchase p

@@ -8,6 +8,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Date,
     Identity,
     Index,
     Integer,
@@ -18,7 +19,7 @@ from sqlalchemy import (
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from shared.customers import customer_columns
 from shared.database import Timestamptz, new_metadata
@@ -127,6 +128,7 @@ metrics = Table(
     # Their rhythm: all on one calendar day (accounting.time_zone) are one occasion; gaps are whole days between two.
     Column("occasions", BigInteger, nullable=False),
     Column("gap_square_sum", BigInteger, nullable=False),
+    Column("recent_days", ARRAY(Date), nullable=False),  # of the latest three occasions, the latest first
     # Of everything; net revenue is gross - returned - cancelled.
     Column("gross_minor", BigInteger, nullable=False),
     Column("returned_minor", BigInteger, nullable=False),

@@ -124,9 +124,9 @@ def expected(world: World, events: Sequence[Event]) -> list[tuple[Any, ...]]:
     return rows
 
 
-def rhythm(occasions: set[date]) -> tuple[int, int]:
+def rhythm(occasions: set[date]) -> tuple[int, int, list[date]]:
     gaps = [(after - before).days for before, after in pairwise(sorted(occasions))]
-    return len(occasions), sum(gap * gap for gap in gaps)
+    return len(occasions), sum(gap * gap for gap in gaps), sorted(occasions, reverse=True)[:3]
 
 
 def stored(world: World) -> list[tuple[Any, ...]]:
@@ -136,7 +136,7 @@ def stored(world: World) -> list[tuple[Any, ...]]:
             for row in session.execute(
                 text("""
                     select substr(c.natural_key, 6), first_purchase_at, last_purchase_at, purchase_count, counted_minor,
-                           occasions, gap_square_sum, gross_minor, returned_minor, cancelled_minor, last_fact_at
+                           occasions, gap_square_sum, recent_days, gross_minor, returned_minor, cancelled_minor, last_fact_at
                     from metrics join customer c using (customer_id) order by c.natural_key
                 """)
             )

@@ -77,33 +77,36 @@ RECORD_PURCHASES = """
         select distinct customer_id, (occurred_at at time zone cast(%(days_of)s as text))::date as day
         from fresh where counts),
     known as materialized (
-        select customer_id, m.occasions, m.gap_square_sum, last.day as last_day, min(d.day) < last.day as late
+        select customer_id, m.occasions, m.gap_square_sum, m.recent_days, min(d.day) < m.recent_days[1] as late
         from fresh_day d join metrics m using (customer_id)
-        cross join lateral (
-            select (m.last_purchase_at at time zone cast(%(days_of)s as text))::date as day) last
         where m.occasions > 0
-        group by customer_id, m.occasions, m.gap_square_sum, last.day),
-    gap as (
-        select customer_id, (day - lag(day) over (partition by customer_id order by day))::bigint as days
+        group by customer_id, m.occasions, m.gap_square_sum, m.recent_days),
+    occasion as (
+        select customer_id, day, (day - lag(day) over (partition by customer_id order by day))::bigint as gap
         from (
             select customer_id, day from fresh_day
-            union select customer_id, last_day from known where not late
+            union select customer_id, unnest(recent_days) from known where not late
             union select customer_id, (p.occurred_at at time zone cast(%(days_of)s as text))::date
                   from known join purchase p using (customer_id) where late and p.amount_minor > p.returned_minor) day),
+    -- On top of what is known where nothing came late: only the days after the last known one are new.
     rhythm as (
-        select g.customer_id, count(*) + coalesce(min(k.occasions) - 1, 0) as occasions,
-               coalesce(sum(g.days * g.days), 0) + coalesce(min(k.gap_square_sum), 0) as gap_square_sum
-        from gap g left join known k on k.customer_id = g.customer_id and not k.late
-        group by g.customer_id),
+        select o.customer_id, coalesce(min(k.occasions), 0) + count(*) filter (where is_new) as occasions,
+               coalesce(min(k.gap_square_sum), 0) + coalesce(sum(o.gap * o.gap) filter (where is_new), 0)
+                   as gap_square_sum,
+               (array_agg(o.day order by o.day desc))[1:3] as recent_days
+        from occasion o left join known k on k.customer_id = o.customer_id and not k.late
+        cross join lateral (select k.customer_id is null or o.day > k.recent_days[1] as is_new) news
+        group by o.customer_id),
     moved as (
         insert into metrics as m (
             customer_id, first_purchase_at, last_purchase_at, purchase_count, counted_minor, occasions, gap_square_sum,
-            gross_minor, returned_minor, cancelled_minor, last_fact_at)
+            recent_days, gross_minor, returned_minor, cancelled_minor, last_fact_at)
         select customer_id, min(occurred_at) filter (where counts), max(occurred_at) filter (where counts),
                count(*) filter (where counts), coalesce(sum(amount_minor - returned_minor) filter (where counts), 0),
-               coalesce(min(r.occasions), 0), coalesce(min(r.gap_square_sum), 0), sum(amount_minor), 0, 0,
-               max(occurred_at)
-        from fresh left join rhythm r using (customer_id) group by customer_id
+               coalesce(r.occasions, 0), coalesce(r.gap_square_sum, 0), coalesce(r.recent_days, '{}'),
+               sum(amount_minor), 0, 0, max(occurred_at)
+        from fresh left join rhythm r using (customer_id)
+        group by customer_id, r.occasions, r.gap_square_sum, r.recent_days
         on conflict (customer_id) do update set
             first_purchase_at = least(m.first_purchase_at, excluded.first_purchase_at),
             last_purchase_at = greatest(m.last_purchase_at, excluded.last_purchase_at),
@@ -112,6 +115,7 @@ RECORD_PURCHASES = """
             -- none of what is fresh counts: the rhythm stays
             occasions = coalesce(nullif(excluded.occasions, 0), m.occasions),
             gap_square_sum = case excluded.occasions when 0 then m.gap_square_sum else excluded.gap_square_sum end,
+            recent_days = case excluded.occasions when 0 then m.recent_days else excluded.recent_days end,
             gross_minor = m.gross_minor + excluded.gross_minor,
             last_fact_at = greatest(m.last_fact_at, excluded.last_fact_at))
 """
@@ -149,9 +153,9 @@ _RECORD_RETURNS = """
         from touched),
     moved as (
         insert into metrics as m (
-            customer_id, purchase_count, counted_minor, occasions, gap_square_sum, gross_minor, returned_minor,
-            cancelled_minor, last_fact_at)
-        select customer_id, sum(purchase_count), sum(counted_minor), 0, 0, 0, sum(returned_minor),
+            customer_id, purchase_count, counted_minor, occasions, gap_square_sum, recent_days, gross_minor,
+            returned_minor, cancelled_minor, last_fact_at)
+        select customer_id, sum(purchase_count), sum(counted_minor), 0, 0, '{}', 0, sum(returned_minor),
                sum(cancelled_minor), max(last_fact_at)
         from change group by customer_id
         on conflict (customer_id) do update set
@@ -163,11 +167,12 @@ _RECORD_RETURNS = """
     select customer_id from touched where left_minor <= 0 and left_before_minor > 0
 """
 
-# The squares of the gaps between the occasions of customers; {days} are their distinct (customer_id, day).
+# The occasions of customers and the gaps between them; {days} are their distinct (customer_id, day).
 _RHYTHM = """
-    select customer_id, count(*) as occasions, coalesce(sum(gap * gap), 0) as gap_square_sum
+    select customer_id, count(*) as occasions, coalesce(sum(gap * gap), 0) as gap_square_sum,
+           (array_agg(day order by day desc))[1:3] as recent_days
     from (
-        select customer_id, (day - lag(day) over (partition by customer_id order by day))::bigint as gap
+        select customer_id, day, (day - lag(day) over (partition by customer_id order by day))::bigint as gap
         from ({days}) day) gap
     group by customer_id
 """
@@ -181,9 +186,10 @@ _RHYTHM_OF_CUSTOMERS = _RHYTHM.format(
 _FIND_RHYTHM = f"""
     update metrics m set
         first_purchase_at = found.first_purchase_at, last_purchase_at = found.last_purchase_at,
-        occasions = coalesce(found.occasions, 0), gap_square_sum = coalesce(found.gap_square_sum, 0)
+        occasions = coalesce(found.occasions, 0), gap_square_sum = coalesce(found.gap_square_sum, 0),
+        recent_days = coalesce(found.recent_days, '{{}}')
     from (
-        select customer_id, first_purchase_at, last_purchase_at, occasions, gap_square_sum
+        select customer_id, first_purchase_at, last_purchase_at, occasions, gap_square_sum, recent_days
         from unnest(cast(%(customers)b as uuid[])) as c (customer_id)
         left join (
             select customer_id, min(occurred_at) as first_purchase_at, max(occurred_at) as last_purchase_at
@@ -199,11 +205,11 @@ _METRICS_FROM_FACTS = """
     select customer_id, min(occurred_at) filter (where counts) as first_purchase_at,
            max(occurred_at) filter (where counts) as last_purchase_at, count(*) filter (where counts) as purchase_count,
            coalesce(sum(left_minor) filter (where counts), 0) as counted_minor,
-           coalesce(min(r.occasions), 0) as occasions, coalesce(min(r.gap_square_sum), 0) as gap_square_sum,
-           sum(bought) as gross_minor, sum(returned) as returned_minor, sum(cancelled) as cancelled_minor,
+           coalesce(r.occasions, 0) as occasions, coalesce(r.gap_square_sum, 0) as gap_square_sum,
+           coalesce(r.recent_days, '{{}}') as recent_days, sum(bought) as gross_minor, sum(returned) as returned_minor, sum(cancelled) as cancelled_minor,
            max(occurred_at) as last_fact_at
     from ({facts}) fact left join ({rhythm}) r using (customer_id)
-    group by customer_id
+    group by customer_id, r.occasions, r.gap_square_sum, r.recent_days
 """
 
 METRICS_FROM_FACTS = _METRICS_FROM_FACTS.format(
@@ -232,7 +238,7 @@ METRICS_FROM_FACTS = _METRICS_FROM_FACTS.format(
 _DERIVE = """
     insert into metrics (
         customer_id, first_purchase_at, last_purchase_at, purchase_count, counted_minor, occasions, gap_square_sum,
-        gross_minor, returned_minor, cancelled_minor, last_fact_at)
+        recent_days, gross_minor, returned_minor, cancelled_minor, last_fact_at)
 """ + _METRICS_FROM_FACTS.format(
     facts="""
         select customer_id, occurred_at, amount_minor as bought, 0 as returned, 0 as cancelled,
@@ -247,14 +253,14 @@ _DERIVE = """
 
 # Everybody's, when the company's days are those of another time zone from now on.
 _FOLLOW_TIME_ZONE = f"""
-    update metrics m set occasions = r.occasions, gap_square_sum = r.gap_square_sum
+    update metrics m set occasions = r.occasions, gap_square_sum = r.gap_square_sum, recent_days = r.recent_days
     from ({
     _RHYTHM.format(
         days="select distinct customer_id, (occurred_at at time zone cast(:zone as text))::date as day from purchase"
         " where amount_minor > returned_minor"
     )
 }) r
-    where r.customer_id = m.customer_id and (m.occasions, m.gap_square_sum) <> (r.occasions, r.gap_square_sum)
+    where r.customer_id = m.customer_id and (m.recent_days, m.gap_square_sum) <> (r.recent_days, r.gap_square_sum)
 """
 
 

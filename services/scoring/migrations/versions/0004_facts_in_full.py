@@ -63,21 +63,26 @@ STATEMENTS = (
     """,
     """
     alter table metrics add column occasions bigint default 0 not null,
-        add column gap_square_sum bigint default 0 not null
+        add column gap_square_sum bigint default 0 not null, add column recent_days date[] default '{}' not null
     """,
     """
-    update metrics m set occasions = rhythm.occasions, gap_square_sum = rhythm.gap_square_sum
+    update metrics m set occasions = rhythm.occasions, gap_square_sum = rhythm.gap_square_sum,
+        recent_days = rhythm.recent_days
     from (
-        select customer_id, count(*) as occasions, coalesce(sum(gap * gap), 0) as gap_square_sum
+        select customer_id, count(*) as occasions, coalesce(sum(gap * gap), 0) as gap_square_sum,
+               (array_agg(day order by day desc))[1:3] as recent_days
         from (
-            select customer_id, day - lag(day) over (partition by customer_id order by day) as gap
+            select customer_id, day, (day - lag(day) over (partition by customer_id order by day))::bigint as gap
             from (
                 select distinct customer_id, (occurred_at at time zone 'UTC')::date as day
                 from purchase where amount_minor > returned_minor) day) gap
         group by customer_id) rhythm
     where rhythm.customer_id = m.customer_id
     """,
-    "alter table metrics alter column occasions drop default, alter column gap_square_sum drop default",
+    """
+    alter table metrics alter column occasions drop default, alter column gap_square_sum drop default,
+        alter column recent_days drop default
+    """,
     # Rows of before were never told in which time zone the days are to be: a first row says so where there is none.
     """
     insert into accounting (time_zone) select 'UTC' where exists (select from purchase) on conflict do nothing
@@ -97,4 +102,6 @@ def downgrade() -> None:
     op.execute(
         "alter table purchase drop column channel, drop column store, drop column campaign_id, drop column coupon_count"
     )
-    op.execute("alter table metrics drop column occasions, drop column gap_square_sum")
+    op.execute(
+        "alter table metrics drop column occasions, drop column gap_square_sum, drop column recent_days"
+    )
