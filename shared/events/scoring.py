@@ -7,6 +7,11 @@ from shared.events.envelope import CustomerEvent, ErasureCompleted, Event, Reaso
 CUSTOMER_TOPIC = "regulars.scoring.customer.v1"
 
 ValueClass = Annotated[str, open_enumeration("high", "medium", "low")]
+Stage = Annotated[
+    str,
+    open_enumeration("prospect", "acquired", "growing", "mature", "declining", "dormant", "lost", "won_back"),
+]
+ChurnBand = Annotated[str, open_enumeration("low", "medium", "high")]
 
 
 class TierChanged(CustomerEvent):
@@ -65,6 +70,44 @@ class ScoreUpdated(CustomerEvent):
     historical: bool
 
 
+class LifecycleStageChanged(CustomerEvent):
+    """A customer entered another stage of the life with the company; ``previous_stage`` is null at first.
+
+    Told once for all facts of a customer that were heard together. ``reason`` is review where time alone moved them.
+    """
+
+    topic: ClassVar[str] = CUSTOMER_TOPIC
+    type: ClassVar[str] = "regulars.scoring.lifecycle_stage_changed.v1"
+
+    stage: Stage
+    previous_stage: Stage | None
+    effective_at: Timestamp
+    reason: Reason
+    initial: bool
+    historical: bool
+    as_of: Timestamp
+
+
+class ChurnRiskChanged(CustomerEvent):
+    """The risk that a customer does not come back moved into another band; both are null where nothing counts any more, or
+    did before.
+
+    ``churn_probability`` is null where no model could be made: the band then comes from the silence alone.
+    """
+
+    topic: ClassVar[str] = CUSTOMER_TOPIC
+    type: ClassVar[str] = "regulars.scoring.churn_risk_changed.v1"
+
+    band: ChurnBand | None
+    previous_band: ChurnBand | None
+    churn_probability: float | None
+    effective_at: Timestamp
+    reason: Reason
+    initial: bool
+    historical: bool
+    as_of: Timestamp
+
+
 class ErasureCompletedInScoring(ErasureCompleted):
     """Scoring has forgotten an erased customer."""
 
@@ -72,4 +115,11 @@ class ErasureCompletedInScoring(ErasureCompleted):
     type: ClassVar[str] = "regulars.scoring.erasure_completed.v1"
 
 
-EVENTS: tuple[type[Event], ...] = (TierChanged, TierDowngradeDue, ScoreUpdated, ErasureCompletedInScoring)
+EVENTS: tuple[type[Event], ...] = (
+    TierChanged,
+    TierDowngradeDue,
+    ScoreUpdated,
+    LifecycleStageChanged,
+    ChurnRiskChanged,
+    ErasureCompletedInScoring,
+)

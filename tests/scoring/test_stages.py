@@ -76,8 +76,10 @@ def test_whoever_is_irregular_is_late_later() -> None:
     assert limits(irregular, USUAL, POLICY).late == 61  # 20 + 1.5 × 26.9, rounded up
 
 
-def test_too_few_gaps_are_judged_by_the_populations() -> None:
-    assert limits(rhythm(0, 5, 10), USUAL, POLICY) == limits(rhythm(0), USUAL, POLICY) == Limits(45, 90, 180)
+def test_whoever_has_few_gaps_is_lent_some_of_the_populations() -> None:
+    assert limits(rhythm(0), USUAL, POLICY) == Limits(75, 90, 180)
+    assert limits(rhythm(0, 15), USUAL, POLICY) == Limits(64, 75, 150)
+    assert limits(rhythm(0, 15, 30, 45), USUAL, POLICY) == Limits(23, 45, 90)
 
 
 def test_whoever_comes_daily_is_not_late_on_the_second_day() -> None:

@@ -21,8 +21,8 @@ class StagePolicy:
     """Limits of silence as multiples of the usual gap, of which the first is widened for whoever is irregular: late after
     mean + ``late_deviations`` standard deviations, where that is more.
 
-    ``mature_from`` occasions make a mature customer; an own rhythm is trusted from ``own_gaps`` gaps on, before it the
-    population's ``usual_gap_days`` stands in. ``shortest_gap_days``: whoever comes daily is not late on the second day.
+    ``mature_from`` occasions make a mature customer. Whoever has fewer than ``own_gaps`` gaps is lent what is missing by the
+    population. ``shortest_gap_days``: whoever comes daily is not late on the second day.
     """
 
     late: float = 1.5
@@ -69,11 +69,13 @@ class Limits:
 
 
 def limits(rhythm: Rhythm, population_gap_days: float, policy: StagePolicy) -> Limits:
-    """From the customer's own gaps where there are enough of them, else the population's usual one."""
-    mean, deviation = population_gap_days, 0.0
-    if rhythm.gaps >= policy.own_gaps:
-        mean = rhythm.gap_sum / rhythm.gaps
-        deviation = sqrt(max(0.0, rhythm.gap_square_sum / rhythm.gaps - mean * mean))
+    """From the customer's own gaps; what is missing of ``own_gaps`` is lent by the population, spread as the gaps of random
+    purchases are (their mean square is 2 × mean²)."""
+    lent = max(0, policy.own_gaps - rhythm.gaps)
+    gaps = rhythm.gaps + lent
+    mean = (rhythm.gap_sum + lent * population_gap_days) / gaps
+    mean_square = (rhythm.gap_square_sum + lent * 2 * population_gap_days**2) / gaps
+    deviation = sqrt(max(0.0, mean_square - mean * mean))
     usual = max(mean, policy.shortest_gap_days)
     late = max(policy.late * usual, mean + policy.late_deviations * deviation)
     dormant = max(policy.dormant * usual, late)
