@@ -42,6 +42,10 @@ STATE = {
         "select concat(c.natural_key, '|', s.r, '|', s.f, '|', s.m, '|', s.segment, '|', s.numerator, '|', s.score_worse,"
         f" '|', s.value_class) as row from score s {_WHOSE}"
     ),
+    "outlooks": (
+        "select concat(c.natural_key, '|', o.stage, '|', o.churn_band, '|', o.trend, '|', o.clv_minor, '|', o.moves_on) as row"
+        f" from outlook o {_WHOSE}"
+    ),
     "tiers": f"select concat(c.natural_key, '|', t.tier, '|', t.downgrade_due_at is not null) as row from tier t {_NEVER_MERGED}",
     "tier_changes": (
         "select concat(c.natural_key, '|', t.previous_tier, '|', t.tier, '|', t.reason, '|', t.initial) as row"
@@ -73,6 +77,15 @@ INVARIANTS = {
             select from score where num_nulls(r, f, m, segment, value_class) not in (0, 5)
                 or not (coalesce(r, 1) between 1 and 5 and coalesce(f, 1) between 1 and 5
                         and coalesce(m, 1) between 1 and 5))""",
+    "whoever_has_a_score_has_an_outlook": """
+        select not exists (
+            select from score s full join outlook o using (customer_id)
+            where s.customer_id is null or o.customer_id is null)""",
+    "stages_are_their_last_change": """
+        select count(*) = 0 from outlook o left join (
+                select distinct on (customer_id) customer_id, stage from stage_change
+                order by customer_id, stage_change_id desc) last using (customer_id)
+            where o.stage is distinct from last.stage""",
     "tiers_are_their_last_change": """
         select count(*) = 0 from tier t full join (
                 select distinct on (customer_id) customer_id, tier from tier_change

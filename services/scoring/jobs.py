@@ -4,8 +4,10 @@ from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import text
+from sqlalchemy.orm import Session
 
-from services.scoring.domain import calibrations, facts, scores
+from services.scoring.domain import calibrations, facts, outlooks, scores
+from services.scoring.domain.causes import Cause
 from services.scoring.tables import customer
 from shared import jobs
 from shared.customers import lock_active
@@ -13,6 +15,7 @@ from shared.jobs.runner import Chunk, JobFunction, RunningJob
 from shared.jobs.schedule import Context, Scheduled
 
 CALIBRATION = "calibration"
+PASSING_TIME = "passing_time"
 # Counting only reads; re-banding holds its customers' locks, so reactions to them wait for one such chunk (about 0.2 s).
 COUNTED_AT_ONCE = 20_000
 REBANDED_AT_ONCE = 1_000
@@ -22,11 +25,12 @@ def calibrate(job: RunningJob) -> None:
     """Count everybody as of a moment, put the new boundaries in force in one transaction, then re-band everybody in chunks.
 
     The job's id is the calibration's: a later one supersedes an earlier one that is slower. Phases in the cursor: begin,
-    count, effect, reband, done.
+    count, models, boundaries, effect, reband, done.
     """
     phases = {
         "begin": _begin,
         "count": _count,
+        "models": _fit,
         "boundaries": _draw,
         "effect": _take_effect,
         "reband": _reband,
@@ -54,11 +58,19 @@ def _begin(job: RunningJob, chunk: Chunk) -> None:
 def _count(job: RunningJob, chunk: Chunk) -> None:
     counted, last = calibrations.count(chunk.session, job.id, _after(chunk), COUNTED_AT_ONCE)
     chunk.advance(processed=counted)
-    chunk.cursor = {"phase": "count", "after": str(last)} if last else {"phase": "boundaries"}
+    chunk.cursor = {"phase": "count", "after": str(last)} if last else {"phase": "models"}
+
+
+def _fit(job: RunningJob, chunk: Chunk) -> None:
+    from services.scoring.domain import models  # which brings numpy and scipy
+
+    chunk.report["models"] = models.fit(chunk.session, job.id)
+    chunk.cursor = {"phase": "boundaries"}
 
 
 def _draw(job: RunningJob, chunk: Chunk) -> None:
     chunk.report["counted"] = calibrations.draw_boundaries(chunk.session, job.id)
+    calibrations.forget_input(chunk.session, job.id)
     chunk.cursor = {"phase": "effect"}
 
 
@@ -99,7 +111,38 @@ def _reband(job: RunningJob, chunk: Chunk) -> None:
     chunk.advance(processed=len(ids))
     chunk.report["scores_moved"] = chunk.report.get("scores_moved", 0) + moves.scores
     chunk.report["tiers"] = _sum(chunk.report.get("tiers", {}), moves.tiers)
+    chunk.report["stages_moved"] = chunk.report.get("stages_moved", 0) + moves.heading.stages
+    chunk.report["risks_moved"] = chunk.report.get("risks_moved", 0) + moves.heading.risks
     chunk.cursor = {"phase": "reband", "after": str(ids[-1])}
+
+
+def pass_time(job: RunningJob) -> None:
+    """Move those whom time alone moves into another stage or churn band, and announce it. Where the as_of of the calibration
+    is pinned, time stands still."""
+    while not job.cursor.get("done"):
+        with job.chunk() as chunk:
+            session = chunk.session
+            calibrations.enter(session)
+            calibration = calibrations.current(session)
+            moved = 0
+            if calibration is not None and not calibration.pinned:
+                moved = move_those_due(session, session.scalars(text("select now()")).one())
+            chunk.advance(processed=moved)
+            chunk.cursor = {"done": moved == 0}
+
+
+def move_those_due(session: Session, as_of: datetime) -> int:
+    """One chunk of them, behind the gate; gives how many there were."""
+    ids = outlooks.due(session, as_of, REBANDED_AT_ONCE)
+    active = sorted(lock_active(session, customer, ids))
+    calibration = calibrations.current(session)
+    if calibration is None or not active:
+        return 0
+    scores.catch_up(session, calibration, active)
+    now = session.scalars(text("select now()")).one()
+    passed = Cause(reason="review", effective_at=now, historical=False)
+    outlooks.refresh(session, calibration, dict.fromkeys(active, passed), as_of)
+    return len(active)
 
 
 def _after(chunk: Chunk) -> UUID | None:
@@ -117,5 +160,14 @@ def calibrate_nightly(context: Context) -> None:
         jobs.create(session, CALIBRATION, {"follow_pin": True})
 
 
-JOBS: dict[str, JobFunction] = {CALIBRATION: calibrate}
-SCHEDULE = (Scheduled("nightly-calibration", "10 2 * * *", calibrate_nightly),)
+def pass_time_daily(context: Context) -> None:
+    """Soon after midnight, when another day has passed."""
+    with context.sessions.begin() as session:
+        jobs.create(session, PASSING_TIME, {})
+
+
+JOBS: dict[str, JobFunction] = {CALIBRATION: calibrate, PASSING_TIME: pass_time}
+SCHEDULE = (
+    Scheduled("passing-time", "5 0 * * *", pass_time_daily),
+    Scheduled("nightly-calibration", "10 2 * * *", calibrate_nightly),
+)

@@ -1,6 +1,7 @@
 """The scoring database on one page.
 
-Facts (purchase, purchase_return) → metrics, kept current with every event → score and tier, once there is a calibration.
+Facts (purchase, purchase_return) → metrics, kept current with every event → score and tier, outlook and stage, once there is
+a calibration.
 Facts belong to the root of the tree of merged customers (``customer_id``) and know for ever under whom they were recorded.
 """
 
@@ -9,6 +10,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     Date,
+    Double,
     Identity,
     Index,
     Integer,
@@ -168,6 +170,7 @@ calibration = Table(
     Column("initial", Boolean, nullable=False, server_default=text("false")),
     Column("created_at", Timestamptz, nullable=False, server_default=func.now()),
     Column("effective_at", Timestamptz),
+    Column("split_on", Date),  # models are judged by what they foretell from then on
     Index("ix_calibration_state_current", "state", unique=True, postgresql_where=text("state = 'current'")),
 )
 
@@ -180,6 +183,13 @@ calibration_input = Table(
     Column("recency_days", Integer, nullable=False),
     Column("frequency", BigInteger, nullable=False),
     Column("monetary_minor", BigInteger, nullable=False),
+    # For the models: occasions before the day of as_of, what those after the first were worth, and those before split_on.
+    Column("occasions", BigInteger, nullable=False, server_default=text("0")),
+    Column("first_on", Date),
+    Column("last_on", Date),
+    Column("repeat_minor", BigInteger, nullable=False, server_default=text("0")),
+    Column("early_occasions", BigInteger, nullable=False, server_default=text("0")),
+    Column("early_last_on", Date),
 )
 
 # Per calibration and measure (r, f, m, s = value score): how many counted customers are strictly worse than the value.
@@ -211,6 +221,69 @@ score = Table(
     Column("score_worse", BigInteger),
     Column("value_class", Text),
     postgresql_with={"fillfactor": "70"},
+)
+
+# What a calibration learnt of everybody, by kind (domain/models.py). Not to be used where there are reasons against it.
+model = Table(
+    "model",
+    metadata,
+    Column("calibration_id", Uuid, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("reasons", ARRAY(Text), nullable=False),
+    Column("parameters", JSONB, nullable=False),
+    Column("quality", JSONB, nullable=False),
+    Column("created_at", Timestamptz, nullable=False, server_default=func.now()),
+)
+
+# Where a customer is heading, once there is a calibration. Null is what no model says; amounts are minor units of the
+# accounting currency; purchases and clv_… are within the policy's horizon, each with an interval. recent_minor and
+# before_minor are the spend of the last two windows of the trend. On moves_on time alone will change the stage or the band.
+outlook = Table(
+    "outlook",
+    metadata,
+    Column("customer_id", Uuid, primary_key=True),
+    Column("calibration_id", Uuid, nullable=False),
+    Column("as_of", Timestamptz, nullable=False),
+    Column("stage", Text, nullable=False),
+    Column("stage_since", Timestamptz, nullable=False),
+    Column("churn_band", Text),
+    Column("churn_probability", Double),
+    Column("purchases", Double),
+    Column("purchases_low", Double),
+    Column("purchases_high", Double),
+    Column("spend_minor", BigInteger),
+    Column("clv_minor", BigInteger),
+    Column("clv_low_minor", BigInteger),
+    Column("clv_high_minor", BigInteger),
+    Column("confidence", Double),
+    Column("usual_gap_days", Double),
+    Column("gap_spread_days", Double),
+    Column("next_on", Date),
+    Column("next_from", Date),
+    Column("next_until", Date),
+    Column("trend", Text),
+    Column("trend_deviation", Double),
+    Column("recent_minor", BigInteger, nullable=False),
+    Column("before_minor", BigInteger, nullable=False),
+    Column("moves_on", Date),
+    Index(None, "moves_on", postgresql_where=text("moves_on is not null")),
+    postgresql_with={"fillfactor": "70"},
+)
+
+# Append-only: what was announced, under the customer whose stage it was then.
+stage_change = Table(
+    "stage_change",
+    metadata,
+    Column("stage_change_id", BigInteger, Identity(always=True), primary_key=True),
+    Column("customer_id", Uuid, nullable=False),
+    Column("stage", Text, nullable=False),
+    Column("previous_stage", Text),
+    Column("effective_at", Timestamptz, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("initial", Boolean, nullable=False),
+    Column("historical", Boolean, nullable=False),
+    Column("as_of", Timestamptz, nullable=False),
+    Index(None, "customer_id", "stage_change_id"),
 )
 
 tier = Table(

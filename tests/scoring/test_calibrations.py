@@ -257,7 +257,10 @@ def test_a_calibration_killed_in_any_chunk_and_resumed_gives_the_same(
 def forget(world: World) -> None:
     """Undo a calibration by hand."""
     with world.scoring.sessions.begin() as session:
-        for table in ("calibration", "distribution", "calibration_input", "score", "tier", "tier_change"):
+        for table in (
+            "calibration", "distribution", "calibration_input", "model", "score", "outlook", "stage_change", "tier",
+            "tier_change",
+        ):  # fmt: skip
             session.execute(text(f"delete from {table}"))
 
 

@@ -63,11 +63,13 @@ def undone(world: World) -> Iterator[World]:
                 "metrics",
                 "customer",
                 "score",
+                "outlook",
+                "stage_change",
                 "tier",
                 "tier_change",
             ):
                 session.execute(text(f"delete from {table}"))
-            for table in ("calibration", "distribution", "shared.outbox_pending", "shared.outbox"):
+            for table in ("calibration", "distribution", "model", "shared.outbox_pending", "shared.outbox"):
                 session.execute(text(f"delete from {table}"))
             session.commit()
 

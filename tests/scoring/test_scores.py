@@ -23,6 +23,10 @@ def test_metrics_follow_purchases_returns_and_cancellations(world: World) -> Non
         "average_order_value_minor": 5_500,
         "returns_rate": 0.2857,
         "mean_gap_days": 6.0,
+        "occasions": 2,
+        "windows": [
+            {"days": days, "purchase_count": 2, "net_revenue_minor": 10_000} for days in (30, 90, 365)
+        ],
     }
     assert score["as_of"] == "2026-03-11T00:00:00Z", "the end of the last fact's day"
     assert score["rfm"] == {

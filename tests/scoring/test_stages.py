@@ -116,14 +116,15 @@ def test_limits_rise(occasions: list[int]) -> None:
 
 
 def test_one_large_purchase_is_no_trend_but_many_are() -> None:
-    assert trend(90_000, 0, 90_000**2) == "steady"
-    assert trend(3 * 500, 0, 3 * 500**2) == "rising"
-    assert trend(0, 3 * 500, 3 * 500**2) == "declining"
-    assert trend(0, 0, 0) == "steady"
+    assert trend(deviation(90_000, 0, 90_000**2)) == "steady"
+    assert trend(deviation(3 * 500, 0, 3 * 500**2)) == "rising"
+    assert trend(deviation(0, 3 * 500, 3 * 500**2)) == "declining"
+    assert trend(deviation(0, 0, 0)) == "steady"
     assert deviation(100, 0, 100**2) == 1.0
 
 
 @given(st.integers(0, 10**9), st.integers(0, 10**9), st.integers(0, 10**18))
 def test_a_trend_turned_round_is_its_opposite(recent: int, before: int, squares: int) -> None:
     opposite = {"rising": "declining", "declining": "rising", "steady": "steady"}
-    assert trend(before, recent, squares) == opposite[trend(recent, before, squares)]
+    assert trend(-deviation(recent, before, squares)) == opposite[trend(deviation(recent, before, squares))]
+    assert deviation(before, recent, squares) == -deviation(recent, before, squares)

@@ -1,6 +1,6 @@
 """/scores and /customers/{id}: what a customer is worth, and what that rests on."""
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Literal
 from uuid import UUID
 
@@ -12,6 +12,14 @@ from shared.http.paging import Page, PageOf, page_of
 from shared.http.routing import Router
 
 router = Router(prefix="/v1", tags=["scores"])
+
+
+class WindowOut(BaseModel):
+    """The last ``days`` before as_of: purchases that count, and what was bought minus what was taken back in them."""
+
+    days: int
+    purchase_count: int
+    net_revenue_minor: int
 
 
 class MetricsOut(BaseModel):
@@ -30,6 +38,8 @@ class MetricsOut(BaseModel):
     )
     returns_rate: float | None = Field(description="returned / gross revenue")
     mean_gap_days: float | None = Field(description="between two purchases that count")
+    occasions: int = Field(description="calendar days with a purchase that counts")
+    windows: list[WindowOut] = Field(description="the last 30, 90 and 365 days before as_of")
 
 
 class RfmOut(BaseModel):
@@ -65,6 +75,71 @@ class ValueOut(BaseModel):
     percentile: float | None
 
 
+class LifecycleOut(BaseModel):
+    """Where the customer stands: prospect, acquired, growing, mature, declining, dormant, lost, won_back. ``changes_on`` is the
+    first day on which time alone changes the stage or the band of the churn risk."""
+
+    stage: str
+    since: datetime | None = Field(description="null for one who never bought")
+    changes_on: date | None
+
+
+class LifetimeValueOut(BaseModel):
+    """Historic value (net revenue so far) and what is expected within the horizon: purchases (BG/NBD) × spend (Gamma-Gamma),
+    discounted, each with an interval. Null is what no model says; ``reasons`` name why."""
+
+    as_of: datetime
+    horizon_days: int
+    historic_minor: int
+    predicted_minor: int | None
+    total_minor: int | None
+    low_minor: int | None
+    high_minor: int | None
+    purchases: float | None = Field(description="occasions expected within the horizon")
+    purchases_low: float | None
+    purchases_high: float | None
+    spend_minor: int | None = Field(description="expected on an occasion")
+    confidence: float | None = Field(description="0–1: what the model achieved in its holdout × own history")
+    reasons: list[str]
+
+
+class ChurnOut(BaseModel):
+    """The risk that the customer does not come back. ``probability`` is 1 − P(alive), null where no model may say it: the band
+    then comes from the silence in usual gaps alone, and ``reasons`` name why."""
+
+    as_of: datetime
+    band: Literal["low", "medium", "high"]
+    probability: float | None
+    silence_days: int = Field(description="whole days since the last occasion")
+    usual_gap_days: float = Field(description="the customer's own, or partly lent by everybody's")
+    gap_spread_days: float
+    silence_ratio: float
+    confidence: float | None
+    reasons: list[str]
+
+
+class NextPurchaseOut(BaseModel):
+    """When the next purchase would be usual: one usual gap after the last, give or take its spread."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    expected_on: date
+    from_: date | None = Field(alias="from")
+    until: date | None
+    overdue: bool = Field(description="until has passed")
+
+
+class TrendOut(BaseModel):
+    """The spend of the last ``days`` against that of those before: rising or declining where chance alone would rarely do it
+    (``deviation`` in standard deviations of the noise)."""
+
+    direction: Literal["rising", "steady", "declining"]
+    deviation: float
+    days: int
+    recent_minor: int
+    before_minor: int
+
+
 class TierOut(BaseModel):
     """``downgrade_due_at``: the first calibration as of then or later lowers the tier, unless it is deserved again."""
 
@@ -93,8 +168,8 @@ class CalibrationOut(BaseModel):
 
 
 class ScoreOut(BaseModel):
-    """A customer's score. ``rfm`` and ``value`` are null without a counted purchase, ``tier`` before the first
-    calibration; ``as_of`` is the later of the calibration's and the end of the customer's own last fact's day."""
+    """A customer's score. ``rfm`` and ``value`` are null without a counted purchase, ``tier`` and where the customer is
+    heading (``lifecycle``, ``lifetime_value``, ``churn``, ``next_purchase``, ``trend``) before the first calibration; ``as_of`` is the later of the calibration's and the end of the customer's own last fact's day."""
 
     model_config = ConfigDict(populate_by_name=True)
 
@@ -104,6 +179,11 @@ class ScoreOut(BaseModel):
     metrics: MetricsOut
     rfm: RfmOut | None
     value: ValueOut | None
+    lifecycle: LifecycleOut | None
+    lifetime_value: LifetimeValueOut | None
+    churn: ChurnOut | None
+    next_purchase: NextPurchaseOut | None
+    trend: TrendOut | None
     tier: TierOut | None
     satisfaction: SatisfactionOut | None
     calibration: CalibrationOut | None
@@ -124,7 +204,7 @@ class TierChangeOut(BaseModel):
 
 @router.get("/customers/{customer_id}/score", scopes=["scores:read"], owner="customer_id")
 def get_score(customer_id: UUID, session: Transaction) -> ScoreOut:
-    """One customer's metrics, RFM, value score and tier."""
+    """One customer's metrics, RFM, value score and tier, and where they are heading."""
     return ScoreOut.model_validate(sheets.one(session, customer_id))
 
 

@@ -6,7 +6,7 @@ a change is either committed before a calibration takes effect, and the re-bandi
 the new one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -15,6 +15,7 @@ from uuid import UUID
 from sqlalchemy import Row, text
 from sqlalchemy.orm import Session
 
+from services.scoring.domain.facts import books
 from services.scoring.rules.policy import Basis, Policy, parse
 from shared import money
 
@@ -28,7 +29,10 @@ _ENTER = text(
 
 _CURRENT = text("""
     select c.calibration_id, c.as_of, c.pinned, c.counted, c.initial, c.effective_at, c.policy_version, p.content,
-           a.currency
+           a.currency, (
+               select jsonb_object_agg(m.kind, jsonb_build_object(
+                   'reasons', m.reasons, 'parameters', m.parameters, 'quality', m.quality))
+               from model m where m.calibration_id = c.calibration_id) as models
     from calibration c join policy p on p.version = c.policy_version left join accounting a on true
     where c.state = 'current'
 """)
@@ -36,7 +40,8 @@ _CURRENT = text("""
 
 @dataclass(frozen=True)
 class Calibration:
-    """``counted`` customers had a purchase that counts before ``as_of``; ``minor_per_unit`` of the accounting currency."""
+    """``counted`` customers had a purchase that counts before ``as_of``; ``minor_per_unit`` of the accounting currency;
+    ``models`` by kind, as they are stored (domain/models.py)."""
 
     id: UUID
     as_of: datetime
@@ -45,6 +50,7 @@ class Calibration:
     counted: int
     policy: Policy
     minor_per_unit: int
+    models: Mapping[str, Mapping[str, Any]]
 
     @property
     def basis(self) -> Basis:
@@ -72,15 +78,17 @@ def current(session: Session) -> Calibration | None:
         initial=row.initial,
         counted=row.counted,
         policy=parse(row.policy_version, row.content),
-        minor_per_unit=10 ** _exponent(session.info["settings"].currency or row.currency),
+        minor_per_unit=minor_per_unit(session.info["settings"].currency or row.currency),
+        models=row.models or {},
     )
 
 
-def _exponent(currency: str | None) -> int:
+def minor_per_unit(currency: str | None) -> int:
+    """100 where the currency is not known (yet)."""
     try:
-        return money.exponent(currency) if currency else 2
+        return int(10 ** (money.exponent(currency) if currency else 2))
     except money.UnknownCurrency:
-        return 2
+        return 100
 
 
 def begin(session: Session, calibration_id: UUID, as_of: datetime | None, *, follow_pin: bool = False) -> int:
@@ -105,44 +113,64 @@ def begin(session: Session, calibration_id: UUID, as_of: datetime | None, *, fol
         """),
         {"id": calibration_id, "as_of": as_of, "follow_pin": follow_pin},
     )
+    session.execute(_SPLIT, {"id": calibration_id, "zone": books(session).time_zone})
     return session.scalar(text("select count(*) from metrics")) or 0
 
 
-# Whoever had no fact since as_of is counted by the metrics; the others from their facts before it.
+# A third of the history, at most 90 days, shows how well the models foretell (rules/holdout.py).
+_SPLIT = text("""
+    update calibration c set split_on = as_of_on - least(90, greatest(0, as_of_on - began_on) / 3)
+    from (
+        select calibration_id, (as_of at time zone :zone)::date as as_of_on,
+               (select (min(first_purchase_at) at time zone :zone)::date from metrics) as began_on
+        from calibration) of
+    where c.calibration_id = :id and of.calibration_id = c.calibration_id
+""")
+
+
+# Everything from the facts before as_of, for one chunk of customers: their purchases are read once, by their index.
 _COUNT = text("""
-    with calibrated as (select as_of from calibration where calibration_id = :id),
+    with calibrated as (
+        select as_of, (as_of at time zone :zone)::date as as_of_on, split_on from calibration where calibration_id = :id),
     chunk as materialized (
-        select m.*, c.state = 'active' as active from metrics m join customer c using (customer_id)
+        select m.customer_id, c.state = 'active' as active from metrics m join customer c using (customer_id)
         where m.customer_id > cast(:after as uuid)
         order by m.customer_id limit :size),
-    late as materialized (
-        select customer_id from chunk, calibrated where last_fact_at >= as_of and active),
-    bought as (
-        select p.customer_id, count(*) filter (where p.amount_minor > b.amount_minor) as purchase_count,
-               max(p.occurred_at) filter (where p.amount_minor > b.amount_minor) as last_purchase_at,
-               sum(p.amount_minor) as gross_minor
-        from late cross join calibrated join purchase p using (customer_id) cross join lateral (
-            select case when p.returned_minor = 0 then 0 else (
-                select coalesce(sum(r.amount_minor), 0) from purchase_return r
-                where r.purchase_id = p.purchase_id and r.occurred_at < as_of) end as amount_minor) b
-        where p.occurred_at < as_of
-        group by p.customer_id),
+    bought as materialized (
+        select p.customer_id, p.occurred_at, (p.occurred_at at time zone :zone)::date as day, p.amount_minor,
+               p.amount_minor - case when p.returned_minor = 0 then 0 else (
+                   select coalesce(sum(r.amount_minor), 0) from purchase_return r
+                   where r.purchase_id = p.purchase_id and r.occurred_at < as_of) end as left_minor
+        from chunk join purchase p using (customer_id) cross join calibrated
+        where active and p.occurred_at < as_of),
+    counted as (
+        select customer_id, count(*) filter (where left_minor > 0) as purchase_count,
+               max(occurred_at) filter (where left_minor > 0) as last_purchase_at, sum(amount_minor) as gross_minor
+        from bought group by customer_id),
     returned as (
         select r.customer_id, sum(r.amount_minor) as amount_minor
-        from late cross join calibrated join purchase_return r using (customer_id)
-        where r.occurred_at < as_of
+        from chunk join purchase_return r using (customer_id) cross join calibrated
+        where active and r.occurred_at < as_of
         group by r.customer_id),
-    counted as (
-        select customer_id, last_purchase_at, purchase_count,
-               gross_minor - returned_minor - cancelled_minor as monetary_minor
-        from chunk, calibrated where last_fact_at < as_of and active
-        union all
-        select customer_id, b.last_purchase_at, b.purchase_count, b.gross_minor - coalesce(r.amount_minor, 0)
-        from bought b left join returned r using (customer_id)),
+    occasion as (
+        select customer_id, day, sum(left_minor) as worth_minor from bought cross join calibrated
+        where left_minor > 0 and day < as_of_on
+        group by customer_id, day),
+    rhythm as (
+        select customer_id, count(*) as occasions, min(day) as first_on, max(day) as last_on,
+               sum(worth_minor) - (array_agg(worth_minor order by day))[1] as repeat_minor,
+               count(*) filter (where day < split_on) as early_occasions,
+               max(day) filter (where day < split_on) as early_last_on
+        from occasion cross join calibrated group by customer_id),
     kept as (
-        insert into calibration_input (calibration_id, customer_id, recency_days, frequency, monetary_minor)
-        select :id, customer_id, extract(day from as_of - last_purchase_at), purchase_count, monetary_minor
-        from counted, calibrated where purchase_count > 0
+        insert into calibration_input (
+            calibration_id, customer_id, recency_days, frequency, monetary_minor, occasions, first_on, last_on,
+            repeat_minor, early_occasions, early_last_on)
+        select :id, c.customer_id, extract(day from as_of - c.last_purchase_at), c.purchase_count,
+               c.gross_minor - coalesce(r.amount_minor, 0), coalesce(h.occasions, 0), h.first_on, h.last_on,
+               coalesce(h.repeat_minor, 0), coalesce(h.early_occasions, 0), h.early_last_on
+        from counted c cross join calibrated left join returned r using (customer_id) left join rhythm h using (customer_id)
+        where c.purchase_count > 0
         on conflict do nothing)
     select count(*) as customers, (select customer_id from chunk order by customer_id desc limit 1) as last from chunk
 """)
@@ -150,7 +178,10 @@ _COUNT = text("""
 
 def count(session: Session, calibration_id: UUID, after: UUID | None, size: int) -> tuple[int, UUID | None]:
     """Count the next ``size`` customers after ``after`` as they were at as_of; gives how many there were and the last."""
-    row = session.execute(_COUNT, {"id": calibration_id, "after": after or _FIRST, "size": size}).one()
+    zone = books(session).time_zone
+    row = session.execute(
+        _COUNT, {"id": calibration_id, "after": after or _FIRST, "size": size, "zone": zone}
+    ).one()
     return row.customers, row.last
 
 
@@ -200,13 +231,17 @@ def draw_boundaries(session: Session, calibration_id: UUID) -> int:
         """),
         {"id": calibration_id},
     )
-    session.execute(text("delete from calibration_input where calibration_id = :id"), {"id": calibration_id})
     return (
         session.scalar(
             text("select counted from calibration where calibration_id = :id"), {"id": calibration_id}
         )
         or 0
     )
+
+
+def forget_input(session: Session, calibration_id: UUID) -> None:
+    """What was counted is in the distributions and in the models."""
+    session.execute(text("delete from calibration_input where calibration_id = :id"), {"id": calibration_id})
 
 
 def take_effect(session: Session, calibration_id: UUID) -> bool:
@@ -243,13 +278,14 @@ def take_effect(session: Session, calibration_id: UUID) -> bool:
 
 
 def sweep(session: Session) -> None:
-    """Forget the distributions that nobody is banded by any more."""
-    session.execute(
-        text("""
-            delete from distribution where calibration_id in (
-                select calibration_id from calibration where state in ('past', 'superseded'))
-        """)
-    )
+    """Forget the distributions that nobody is banded by any more, and what a calibration counted that came too late."""
+    for table in ("distribution", "calibration_input"):
+        session.execute(
+            text(f"""
+                delete from {table} where calibration_id in (
+                    select calibration_id from calibration where state in ('past', 'superseded'))
+            """)
+        )
 
 
 def latest(session: Session, before: UUID | None, size: int) -> Sequence[Row[Any]]:

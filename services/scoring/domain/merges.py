@@ -13,7 +13,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from services.scoring.domain import calibrations, facts, scores
+from services.scoring.domain import calibrations, facts, outlooks, scores
 from services.scoring.domain.calibrations import Calibration
 from services.scoring.domain.causes import Cause
 from services.scoring.tables import customer
@@ -48,6 +48,7 @@ def follow(session: Session, events: Sequence[Merge]) -> None:
         """),
         {"sides": moves.sides, "merged": [each for each in moves.sides if each not in owners]},
     )
+    outlooks.forget_unscored(session, moves.sides)
     if calibration is not None:
         standing = [each for each in moves.sides if each in owners and each not in moves.erased]
         _score(session, calibration, standing, moves)
@@ -57,7 +58,7 @@ def erase(session: Session, events: Sequence[CustomerErased]) -> None:
     """The numbers stay, as nobody's; what was thought about the person goes."""
     calibrations.enter(session)
     erased = merges.erase(session, customer, events)
-    for name in ("score", "tier", "tier_resting", "tier_change"):
+    for name in ("score", "outlook", "stage_change", "tier", "tier_resting", "tier_change"):
         session.execute(
             text(f"delete from {name} where customer_id = any(cast(:ids as uuid[]))"), {"ids": erased}
         )

@@ -14,7 +14,7 @@ from uuid import UUID
 from sqlalchemy import Row, text
 from sqlalchemy.orm import Session
 
-from services.scoring.domain import tier_changes
+from services.scoring.domain import outlooks, tier_changes
 from services.scoring.domain.calibrations import Calibration
 from services.scoring.domain.causes import Cause
 from services.scoring.domain.facts import RECORD_PURCHASES, Purchase, purchase_parameters
@@ -28,10 +28,11 @@ from shared.messaging.outbox import announce
 
 @dataclass
 class Moves:
-    """How many scores and tiers a statement moved."""
+    """How many scores and tiers a statement moved, and how many customers are heading elsewhere."""
 
     scores: int = 0
     tiers: dict[str, int] = field(default_factory=dict)
+    heading: outlooks.Moves = field(default_factory=outlooks.Moves)
 
 
 # Metrics after each event of the run: what they were, and the sum of the run so far.
@@ -150,6 +151,8 @@ def record_purchases(
         return
     rows = _scored(session, _RECORD_AND_SCORE, facts | _parameters(session, calibration))
     _settle(session, calibration, rows, lambda row: cause(row.ord - 1))
+    last = {purchase.customer_id: i for i, purchase in enumerate(purchases)}
+    outlooks.refresh(session, calibration, {customer_id: cause(i) for customer_id, i in last.items()})
 
 
 def score_customers(
@@ -163,7 +166,9 @@ def score_customers(
     """Score these customers (locked) by their metrics as they are. ``raise_quietly``: tiers rise and the caller tells."""
     parameters = {"customers": list(customer_ids)} | _parameters(session, calibration)
     rows = _scored(session, _SCORE_CUSTOMERS, parameters)
-    return _settle(session, calibration, rows, lambda row: cause(row.customer_id), raise_quietly)
+    moves = _settle(session, calibration, rows, lambda row: cause(row.customer_id), raise_quietly)
+    moves.heading = outlooks.refresh(session, calibration, {each: cause(each) for each in customer_ids})
+    return moves
 
 
 def reband(session: Session, calibration: Calibration, customer_ids: Sequence[UUID]) -> Moves:

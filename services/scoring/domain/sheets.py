@@ -1,6 +1,7 @@
 """A customer's score with everything it rests on, as it is read."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 from uuid import UUID
@@ -14,26 +15,51 @@ from services.scoring.rules.rfm import whole_days
 from services.scoring.tables import customer
 from shared.customers import owner_of
 
+WINDOWS = (30, 90, 365)
+
 # Before the first calibration the as-of date is the end of the customer's own last fact's day.
 _SHEETS = """
-    select c.customer_id, coalesce(s.as_of, least('9999-12-31 00:00:00+00', (
-               date_trunc('day', m.last_fact_at at time zone cast(:zone as text)) + interval '1 day')
-                   at time zone cast(:zone as text))) as as_of,
-           (select currency from accounting) as currency,
+    select c.customer_id, v.as_of, (select currency from accounting) as currency,
            m.first_purchase_at, m.last_purchase_at, m.purchase_count, m.counted_minor, m.gross_minor,
-           m.returned_minor, m.cancelled_minor,
+           m.returned_minor, m.cancelled_minor, m.occasions, m.recent_days[1] as last_on,
+           w.windows,
            s.r, s.f, s.m, s.segment, s.recency_worse, s.frequency_worse, s.monetary_worse, s.numerator, s.score_worse,
            s.value_class, k.calibration_id, k.as_of as calibration_as_of, k.counted, k.policy_version, p.content,
            t.tier, t.since, t.policy_version as tier_policy_version, t.downgrade_due_at,
-           a.satisfaction, a.measure, a.effective_at as satisfied_since
+           a.satisfaction, a.measure, a.effective_at as satisfied_since,
+           o.as_of as outlook_as_of, (o.as_of at time zone b.time_zone)::date as outlook_on, o.stage, o.stage_since,
+           o.churn_band, o.churn_probability, o.purchases, o.purchases_low, o.purchases_high, o.spend_minor, o.clv_minor,
+           o.clv_low_minor, o.clv_high_minor, o.confidence, o.usual_gap_days, o.gap_spread_days, o.next_on, o.next_from,
+           o.next_until, o.trend, o.trend_deviation, o.recent_minor, o.before_minor, o.moves_on,
+           (select jsonb_object_agg(kind, to_jsonb(reasons)) from model where calibration_id = o.calibration_id) as reasons
     from ({customers}) c
     left join metrics m using (customer_id) left join score s using (customer_id)
+    left join outlook o using (customer_id) left join accounting b on true
+    cross join lateral (
+        select case when s.as_of is not null then s.as_of when m.last_fact_at is not null then least(
+                   '9999-12-31 00:00:00+00', (date_trunc('day', m.last_fact_at at time zone cast(:zone as text))
+                       + interval '1 day') at time zone cast(:zone as text)) end as as_of) v
     left join calibration k on k.calibration_id = s.calibration_id
     left join policy p on p.version = k.policy_version
     left join tier t using (customer_id)
     left join lateral (
         select satisfaction, measure, effective_at from satisfaction
         where customer_id = c.customer_id order by effective_at desc, recorded_customer_id limit 1) a on true
+    left join lateral (
+        select jsonb_agg(jsonb_build_array(days, purchases, bought - taken_back) order by days) as windows
+        from (
+            select days, count(*) filter (where counts) as purchases, coalesce(sum(bought), 0) as bought,
+                   coalesce(sum(taken_back), 0) as taken_back
+            from unnest(cast(:windows as integer[])) days
+            left join (
+                select occurred_at, amount_minor as bought, 0 as taken_back, amount_minor > returned_minor as counts
+                from purchase p where p.customer_id = c.customer_id
+                    and p.occurred_at >= v.as_of - :longest * interval '1 day'
+                union all
+                select occurred_at, 0, amount_minor, false from purchase_return r
+                where r.customer_id = c.customer_id and r.occurred_at >= v.as_of - :longest * interval '1 day'
+            ) fact on fact.occurred_at >= v.as_of - days * interval '1 day' and fact.occurred_at < v.as_of
+            group by days) each) w on m.customer_id is not null
     order by c.customer_id
 """
 
@@ -53,16 +79,19 @@ Sheet = dict[str, Any]
 def one(session: Session, customer_id: UUID) -> Sheet:
     """A merged customer's is its winner's. Raises as ``customers.owner_of``."""
     owner = owner_of(session, customer, customer_id)
-    row = session.execute(_ONE, {"id": owner, "zone": session.info["settings"].time_zone}).one()
+    row = session.execute(_ONE, {"id": owner} | _parameters(session)).one()
     return _sheet(session, row)
 
 
 def page(session: Session, after: UUID | None, size: int) -> Sequence[Sheet]:
     """The next ``size`` customers by id."""
-    rows = session.execute(
-        _PAGE, {"after": after or UUID(int=0), "size": size, "zone": session.info["settings"].time_zone}
-    )
+    rows = session.execute(_PAGE, {"after": after or UUID(int=0), "size": size} | _parameters(session))
     return [_sheet(session, row) for row in rows]
+
+
+def _parameters(session: Session) -> Sheet:
+    zone = session.info["settings"].time_zone
+    return {"zone": zone, "windows": list(WINDOWS), "longest": max(WINDOWS)}
 
 
 def _sheet(session: Session, row: Row[Any]) -> Sheet:
@@ -74,6 +103,13 @@ def _sheet(session: Session, row: Row[Any]) -> Sheet:
         "metrics": _metrics(row),
         "rfm": _rfm(row, policy),
         "value": _value(row, policy),
+        "lifecycle": {"stage": row.stage or "prospect", "since": row.stage_since, "changes_on": row.moves_on}
+        if policy is not None or not row.purchase_count
+        else None,
+        "lifetime_value": _lifetime_value(row, policy),
+        "churn": _churn(row),
+        "next_purchase": _next_purchase(row),
+        "trend": _trend(row, policy),
         "tier": None
         if row.tier is None
         else {
@@ -119,6 +155,11 @@ def _metrics(row: Row[Any]) -> Sheet:
         "average_order_value_minor": int(_rounded(Decimal(row.counted_minor), count, 0)) if count else None,
         "returns_rate": float(_rounded(Decimal(row.returned_minor), gross, 4)) if gross > 0 else None,
         "mean_gap_days": gap,
+        "occasions": row.occasions or 0,
+        "windows": [
+            {"days": days, "purchase_count": purchases, "net_revenue_minor": net}
+            for days, purchases, net in row.windows or ()
+        ],
     }
 
 
@@ -169,3 +210,66 @@ def _value(row: Row[Any], policy: Policy | None) -> Sheet | None:
 
 def _share(worse: int | None, counted: int) -> float | None:
     return None if worse is None else round(worse / counted, 6)
+
+
+def _lifetime_value(row: Row[Any], policy: Policy | None) -> Sheet | None:
+    """Null before the first calibration and without an occasion; what no model says is null, with the reasons."""
+    if policy is None or not row.occasions:
+        return None
+    historic = _net_revenue(row)
+    reasons = row.reasons or {}
+    return {
+        "as_of": row.outlook_as_of,
+        "horizon_days": policy.forecast.horizon_days,
+        "historic_minor": historic,
+        "predicted_minor": row.clv_minor,
+        "total_minor": None if row.clv_minor is None else historic + row.clv_minor,
+        "low_minor": row.clv_low_minor,
+        "high_minor": row.clv_high_minor,
+        "purchases": row.purchases,
+        "purchases_low": row.purchases_low,
+        "purchases_high": row.purchases_high,
+        "spend_minor": row.spend_minor,
+        "confidence": row.confidence,
+        "reasons": sorted({*reasons.get("purchases", ()), *reasons.get("spend", ())}),
+    }
+
+
+def _churn(row: Row[Any]) -> Sheet | None:
+    if row.churn_band is None:
+        return None
+    silence = (row.outlook_on - row.last_on).days - 1
+    return {
+        "as_of": row.outlook_as_of,
+        "band": row.churn_band,
+        "probability": row.churn_probability,
+        "silence_days": silence,
+        "usual_gap_days": row.usual_gap_days,
+        "gap_spread_days": row.gap_spread_days,
+        "silence_ratio": round(silence / row.usual_gap_days, 4),
+        "confidence": row.confidence,
+        "reasons": sorted((row.reasons or {}).get("churn", ())),
+    }
+
+
+def _next_purchase(row: Row[Any]) -> Sheet | None:
+    if row.next_on is None:
+        return None
+    return {
+        "expected_on": row.next_on,
+        "from": row.next_from,
+        "until": row.next_until,
+        "overdue": row.next_until is not None and row.outlook_on - timedelta(days=1) > row.next_until,
+    }
+
+
+def _trend(row: Row[Any], policy: Policy | None) -> Sheet | None:
+    if policy is None or row.trend is None:
+        return None
+    return {
+        "direction": row.trend,
+        "deviation": round(row.trend_deviation, 4),
+        "days": policy.forecast.trend_days,
+        "recent_minor": row.recent_minor,
+        "before_minor": row.before_minor,
+    }

@@ -1,8 +1,10 @@
 """How a company values its customers, as data: weights, bands, segments, tiers. Replaced by a new version, never changed."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from services.scoring.rules.stages import StagePolicy
 
 # Bands come from the customers' own distribution, or from fixed thresholds where there are too few of them.
 Basis = Literal["population", "fixed"]
@@ -17,6 +19,23 @@ class Level:
     percentile: int
     net_revenue: int | None
     names: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """How far customers are looked ahead of and how their future is weighed: ``annual_discount`` of what comes later,
+    ``interval`` the probability that the truth lies within what is told. A churn band begins at a probability
+    (``churn_probabilities``, rising) or, where no model says one, above so many usual gaps of silence
+    (``churn_silences``). ``usual_gap_days`` stands in where too few customers have come back to know the population's;
+    a trend compares two windows of ``trend_days``."""
+
+    horizon_days: int = 365
+    annual_discount: float = 0.10
+    interval: float = 0.8
+    churn_probabilities: tuple[float, float] = (0.3, 0.7)
+    churn_silences: tuple[float, float] = (1.5, 3.0)
+    usual_gap_days: float = 30.0
+    trend_days: int = 90
 
 
 @dataclass(frozen=True)
@@ -36,6 +55,8 @@ class Policy:
     tiers: tuple[Level, ...]
     value_classes: tuple[Level, ...]
     grace_days: int
+    stages: StagePolicy = field(default_factory=StagePolicy)
+    forecast: Forecast = field(default_factory=Forecast)
 
     def basis(self, counted: int) -> Basis:
         return "population" if counted >= self.small_base else "fixed"
@@ -57,6 +78,8 @@ def parse(version: int, content: Mapping[str, Any]) -> Policy:
         tiers=_levels(content["tiers"]),
         value_classes=_levels(content["value_classes"]),
         grace_days=content["grace_days"],
+        stages=StagePolicy(**content.get("stages", {})),
+        forecast=_forecast(content.get("forecast", {})),
     )
     if policy.recency_weight + policy.frequency_weight + policy.monetary_weight != 100:
         raise ValueError("the weights add up to 100")
@@ -66,6 +89,15 @@ def parse(version: int, content: Mapping[str, Any]) -> Policy:
         if len(thresholds) != 4 or list(thresholds) != sorted(set(thresholds)):
             raise ValueError("four thresholds separate five bands")
     return policy
+
+
+def _forecast(content: Mapping[str, Any]) -> Forecast:
+    lists = {name: tuple(value) for name, value in content.items() if isinstance(value, list)}
+    forecast = Forecast(**{**content, **lists})
+    for cuts in (forecast.churn_probabilities, forecast.churn_silences):
+        if len(cuts) != 2 or not 0 < cuts[0] < cuts[1]:
+            raise ValueError("two rising cuts part three churn bands")
+    return forecast
 
 
 def _levels(content: list[Mapping[str, Any]]) -> tuple[Level, ...]:

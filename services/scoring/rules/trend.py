@@ -9,7 +9,7 @@ Trend = Literal["rising", "steady", "declining"]
 SIGNIFICANT = 1.645
 
 
-def deviation(recent: int, before: int, square_sum: int) -> float:
+def deviation(recent: int, before: int, square_sum: float) -> float:
     """By how many standard deviations of its noise the spend of two equally long windows differs.
 
     Spend is a compound Poisson sum: the variance of a window is estimated by the sum of the squares of its purchases
@@ -18,6 +18,6 @@ def deviation(recent: int, before: int, square_sum: int) -> float:
     return 0.0 if square_sum == 0 else (recent - before) / sqrt(square_sum)
 
 
-def trend(recent: int, before: int, square_sum: int) -> Trend:
-    z = deviation(recent, before, square_sum)
+def trend(z: float) -> Trend:
+    """``z`` is that deviation."""
     return "rising" if z > SIGNIFICANT else "declining" if z < -SIGNIFICANT else "steady"
