@@ -15,6 +15,7 @@ SECTIONS = {
     "customer_lists": "A million customers",
     "contact_points": "Contact points",
     "related_products": "Related products and recommendations",
+    "customer_models": "Clusters and the forecast of spend",
 }
 
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import minimize  # type: ignore[import-untyped]
-from scipy.special import digamma, gammaln  # type: ignore[import-untyped]
+from scipy.optimize import minimize
+from scipy.special import digamma, gammaln
 
 __all__ = ["Maximum", "digamma", "gammaln", "maximise"]
 

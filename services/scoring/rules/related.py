@@ -81,7 +81,7 @@ def related_products(
     ``LARGEST_ASSORTMENT`` products are left out of every count. Raises ValueError for a product outside of
     ``product_count``.
     """
-    from scipy import sparse  # type: ignore[import-untyped]
+    from scipy import sparse
 
     if not len(buyers):
         return
