@@ -33,7 +33,7 @@ _BITS = 21
 
 # Logarithms of parameters stay within these. At the edge stands a limit of the family: everybody buys at one rate (r and
 # alpha), drops out with one probability (a and b) or never does (a / b).
-_EDGE = 14.0
+_EDGE = 9.0
 _NO_DROPOUT = -30.0
 # Where the search for a and b begins: dropouts as most shops have them.
 _START_A, _START_B = 0.7, 2.5
@@ -99,7 +99,7 @@ def fit(statistics: Statistics) -> BgNbd:
     free, pinned = (-_EDGE, _EDGE), (_NO_DROPOUT, _NO_DROPOUT)
     staying = maximise(
         _objective(_without_span(statistics)),
-        np.array([0.0, np.log(weeks / occasions), _NO_DROPOUT, 0.0]),
+        np.array([0.0, min(np.log(weeks / occasions), _EDGE), _NO_DROPOUT, 0.0]),
         (free, free, pinned, (0.0, 0.0)),
     )
     start = np.array([*staying.at[:2], np.log(_START_A), np.log(_START_B)])

@@ -15,8 +15,8 @@ LAST_CLASS = 7
 @dataclass(frozen=True)
 class Holdout:
     """Of the customers who were there before the split. Errors are means per customer, in occasions; ``naive`` is that of
-    going on at the rate so far: occasions / days since the first. ``coverage`` is the share within the interval of
-    ``level``. ``accuracy`` is 0 … 1 (see ``measure``)."""
+    going on at the rate so far, x / age. ``coverage`` is the share within the interval of ``level``. ``accuracy`` is
+    0 … 1 (see ``measure``)."""
 
     days: int
     customers: int
@@ -48,7 +48,7 @@ def measure(
     if not x.size:
         raise ValueError("nobody was there before the split")
     predicted = bgnbd.expected(model, x, span, age, days)
-    naive = (x + 1) / (age + 1) * days
+    naive = x / np.maximum(age, 1) * days
     low, high = bgnbd.interval(model, x, span, age, days, level)
     classes = np.minimum(x, LAST_CLASS)
     totals = np.bincount(classes, predicted), np.bincount(classes, actual)
