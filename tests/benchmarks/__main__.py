@@ -16,6 +16,7 @@ SECTIONS = {
     "contact_points": "Contact points",
     "related_products": "Related products and recommendations",
     "customer_models": "Clusters and the forecast of spend",
+    "model_fit": "Models of a million customers",
 }
 
 

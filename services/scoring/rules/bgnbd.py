@@ -33,7 +33,7 @@ _BITS = 21
 
 # Logarithms of parameters stay within these. At the edge stands a limit of the family: everybody buys at one rate (r and
 # alpha), drops out with one probability (a and b) or never does (a / b).
-_EDGE = 14.0
+_EDGE = 9.0
 _NO_DROPOUT = -30.0
 # Where the search for a and b begins: dropouts as most shops have them.
 _START_A, _START_B = 0.7, 2.5
@@ -99,7 +99,7 @@ def fit(statistics: Statistics) -> BgNbd:
     free, pinned = (-_EDGE, _EDGE), (_NO_DROPOUT, _NO_DROPOUT)
     staying = maximise(
         _objective(_without_span(statistics)),
-        np.array([0.0, np.log(weeks / occasions), _NO_DROPOUT, 0.0]),
+        np.array([0.0, min(np.log(weeks / occasions), _EDGE), _NO_DROPOUT, 0.0]),
         (free, free, pinned, (0.0, 0.0)),
     )
     start = np.array([*staying.at[:2], np.log(_START_A), np.log(_START_B)])
@@ -136,58 +136,59 @@ def _without_span(statistics: Statistics) -> Statistics:
 def _objective(statistics: Statistics) -> Callable[[Floats], tuple[float, Floats]]:
     """The mean log likelihood and its gradient, as a function of log (r, alpha, a, b).
 
-    What depends on x alone is computed once per distinct x, what depends on a number of days once per day; what is left
-    to do per triple is little more than one logarithm.
+    A customer's likelihood is that of still being alive times (1 + odds of having dropped out with the last occasion). The
+    first factor is summed over distinct x and over days, of which there are few; only the odds are a sum over triples.
     """
     from services.scoring.rules.likelihood import digamma, gammaln
 
-    customers = statistics.customers.astype(np.float64)
-    total = customers.sum()
+    customers, total = statistics.customers.astype(np.float64), float(statistics.customers.sum())
     distinct, place = np.unique(statistics.x, return_inverse=True)
     xs, xs_customers = distinct.astype(np.float64), np.bincount(place, customers)
     weeks = np.arange(statistics.age.max() + 1) / DAYS_PER_WEEK
-    once = statistics.x == 0
-    once_by_age = np.bincount(statistics.age[once], customers[once], weeks.size)
-    again = ~once
+    by_age = np.bincount(statistics.age, customers, weeks.size)
+    occasions_by_age = np.bincount(statistics.age, customers * statistics.x, weeks.size)
+    again = statistics.x > 0
     x, n, place = statistics.x[again].astype(np.float64), customers[again], place[again]
     span, age = statistics.span[again], statistics.age[again]
 
     def objective(logs: Floats) -> tuple[float, Floats]:
         r, alpha, a, b = np.exp(logs)
-        shared = (
+        day_log, day_share = np.log(alpha + weeks), 1 / (alpha + weeks)
+        of_x = (
             (gammaln(r + xs) - gammaln(r) + r * logs[1])
             + (gammaln(a + b) - gammaln(b))
             + (gammaln(b + xs) - gammaln(a + b + xs))
         )
         common = digamma(a + b) - digamma(a + b + xs)
-        of_r = xs_customers @ (digamma(r + xs) - digamma(r) + logs[1])
-        of_alpha = total * r / alpha
+        of_r = xs_customers @ (digamma(r + xs) - digamma(r) + logs[1]) - by_age @ day_log
+        of_alpha = total * r / alpha - (r * by_age + occasions_by_age) @ day_share
         of_a = xs_customers @ common
         of_b = xs_customers @ (common + digamma(b + xs) - digamma(b))
 
-        day_log, day_share = np.log(alpha + weeks), 1 / (alpha + weeks)
-        of_r -= once_by_age @ day_log
-        of_alpha -= r * (once_by_age @ day_share)
-
-        age_log, span_log = day_log[age], day_log[span]
-        # Only read where x > 0.
         b_now = b + np.maximum(xs, 1) - 1
-        shape = r + x
-        log_odds_gone = (logs[2] - np.log(b_now))[place] + shape * (age_log - span_log)
-        # log (1 + odds), without overflow; logaddexp takes three times as long.
-        log_either = np.maximum(log_odds_gone, 0) + np.log1p(np.exp(-np.abs(log_odds_gone)))
-        n_gone = n * np.exp(log_odds_gone - log_either)
-        n_alive = n - n_gone
-        of_r -= n_alive @ age_log + n_gone @ span_log
-        of_alpha -= shape @ (n_alive * day_share[age] + n_gone * day_share[span])
-        of_a += n_gone.sum() / a
-        of_b -= n_gone @ (1 / b_now)[place]
+        passed = day_log[age] - day_log[span]
+        log_odds = (r + x) * passed
+        log_odds += (logs[2] - np.log(b_now))[place]
+        odds = np.exp(np.minimum(log_odds, 700))
+        log_either = np.maximum(np.log1p(odds), log_odds)
+        gone = n * odds / (1 + odds)
+        of_r += _dot(gone, passed)
+        of_alpha += _dot((r + x) * gone, day_share[age] - day_share[span])
+        of_a += gone.sum() / a
+        of_b -= _dot(gone, (1 / b_now)[place])
 
-        value = xs_customers @ shared - r * (once_by_age @ day_log) + n @ (log_either - shape * age_log)
+        value = xs_customers @ of_x - (r * by_age + occasions_by_age) @ day_log
+        value += _dot(n, log_either)
         gradient = np.array([of_r * r, of_alpha * alpha, of_a * a, of_b * b])
         return float(value / total), gradient / total
 
     return objective
+
+
+def _dot(one: Floats, other: Floats) -> float:
+    """Not ``@``, which starts a thread per core for arrays as long as these: they wait for each other where a core is busy
+    with something else, and a fit takes four times as long."""
+    return float(np.einsum("i,i->", one, other))
 
 
 def alive(model: BgNbd, x: Ints, span: Ints, age: Ints) -> Floats:
@@ -244,7 +245,7 @@ def discounted(model: BgNbd, x: Ints, span: Ints, age: Ints, days: int, annual_d
     ends = np.arange(1, periods + 1) * (days / periods)
     factors = (1 + annual_discount) ** -((ends - days / periods / 2) / DAYS_PER_YEAR)
     gained = np.diff(expected_if_alive(model, x, age, ends), axis=-1, prepend=0)
-    occasions: Floats = alive(model, x, span, age) * (gained @ factors)
+    occasions: Floats = alive(model, x, span, age) * np.einsum("...i,i->...", gained, factors)
     return occasions
 
 

@@ -50,15 +50,14 @@ def fit(x: Ints, mean: Floats) -> GammaGamma:
         raise ValueError("customers with a repeat occasion and a value above zero")
     distinct, place = np.unique(x, return_inverse=True)
     xs, customers = distinct.astype(np.float64), np.bincount(place).astype(np.float64)
-    count = x.astype(np.float64)
-    spent, scale = count * mean, float(np.mean(mean))
+    spent, log_scale = x * mean, float(np.log(mean.mean()))
     log_spent = np.bincount(place, np.log(spent))
     log_mean_sum = float(np.log(mean).sum())
 
     def objective(logs: Floats) -> tuple[float, Floats]:
         p, q, gamma = np.exp(logs)
-        log_total, share = np.log(gamma + spent), 1 / (gamma + spent)
-        total_by_x = np.bincount(place, log_total)
+        total_by_x = np.bincount(place, np.log(gamma + spent))
+        share_by_x = np.bincount(place, 1 / (gamma + spent))
         shapes = p * xs
         value = (
             customers @ (gammaln(shapes + q) - gammaln(shapes) - gammaln(q) + q * logs[2])
@@ -69,10 +68,10 @@ def fit(x: Ints, mean: Floats) -> GammaGamma:
         both = digamma(shapes + q)
         of_p = xs @ (customers * (both - digamma(shapes)) + log_spent - total_by_x)
         of_q = customers @ (both - digamma(q) + logs[2]) - total_by_x.sum()
-        of_gamma = x.size * q / gamma - (p * count + q) @ share
+        of_gamma = x.size * q / gamma - (shapes + q) @ share_by_x
         return float(value / x.size), np.array([of_p * p, of_q * q, of_gamma * gamma]) / x.size
 
-    log_scale, free = float(np.log(scale)), (-_EDGE, _EDGE)
+    free = (-_EDGE, _EDGE)
     found = maximise(
         objective,
         np.array([np.log(2), np.log(3), log_scale]),

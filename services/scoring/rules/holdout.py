@@ -15,8 +15,8 @@ LAST_CLASS = 7
 @dataclass(frozen=True)
 class Holdout:
     """Of the customers who were there before the split. Errors are means per customer, in occasions; ``naive`` is that of
-    going on at the rate so far: occasions / days since the first. ``coverage`` is the share within the interval of
-    ``level``. ``accuracy`` is 0 … 1 (see ``measure``)."""
+    going on at the rate so far, x / age. ``coverage`` is the share within the interval of ``level``. ``accuracy`` is
+    0 … 1 (see ``measure``)."""
 
     days: int
     customers: int
@@ -42,13 +42,13 @@ def measure(
     it. Raises ValueError without a customer.
 
     Accuracy: customers are put into classes by x (0, 1, … 6, 7 and more), as in the tests of the literature (Fader, Hardie
-    & Lee 2005, figure 4), so that too much for some does not make up for too little for others; it is 1 − Σ |predicted −
+    & Lee 2005), so that too much for some does not make up for too little for others; it is 1 − Σ |predicted −
     actual| / Σ max(predicted, actual) over the totals of the classes.
     """
     if not x.size:
         raise ValueError("nobody was there before the split")
     predicted = bgnbd.expected(model, x, span, age, days)
-    naive = (x + 1) / (age + 1) * days
+    naive = x / np.maximum(age, 1) * days
     low, high = bgnbd.interval(model, x, span, age, days, level)
     classes = np.minimum(x, LAST_CLASS)
     totals = np.bincount(classes, predicted), np.bincount(classes, actual)
