@@ -142,6 +142,27 @@ def test_only_the_past_is_used(seed: int, cut: int, other: int) -> None:
     assert until_cut(days[:cut], values[:cut]) == until_cut(days, values) == until_cut(days, changed)
 
 
+@seeds
+def test_what_is_expected_of_a_day_does_not_depend_on_the_day(seed: int) -> None:
+    days = calendar(30)
+    values = purchases(levels(days), seed)
+    told = []
+    for observed in (5, 200, 900):
+        values[140] = observed
+        told.append(
+            next(
+                alert
+                for alert in watch.replay(days, values, ["count"], settings=RARE)
+                if alert.day == days[140]
+            )
+        )
+    assert [alert.observed for alert in told] == [5, 200, 900]
+    assert len({alert.expected for alert in told}) == 1
+    # Twice as far off is twice the score: the day does not widen its own spread either.
+    off = [np.sqrt(alert.observed + 3 / 8) - np.sqrt(alert.expected + 3 / 8) for alert in told]
+    assert [alert.score / told[0].score for alert in told] == pytest.approx([each / off[0] for each in off])
+
+
 def test_the_series_that_prove_it_do_raise_alerts() -> None:
     """Else the property above would hold of an empty list."""
     days = calendar(20)
