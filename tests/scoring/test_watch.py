@@ -145,21 +145,17 @@ def test_only_the_past_is_used(seed: int, cut: int, other: int) -> None:
 @seeds
 def test_what_is_expected_of_a_day_does_not_depend_on_the_day(seed: int) -> None:
     days = calendar(30)
-    values = purchases(levels(days), seed)
+    # No two days alike, so that every day that counted would move a median.
+    values = levels(days) * np.random.default_rng(seed).lognormal(0, 0.1, (len(days), 1))
     told = []
-    for observed in (5, 200, 900):
+    for observed in (1, 200, 900):
         values[140] = observed
-        told.append(
-            next(
-                alert
-                for alert in watch.replay(days, values, ["count"], settings=RARE)
-                if alert.day == days[140]
-            )
-        )
-    assert [alert.observed for alert in told] == [5, 200, 900]
+        alerts = watch.replay(days, values, ["total"], settings=RARE)
+        told.append(next(alert for alert in alerts if alert.day == days[140]))
+    assert [alert.observed for alert in told] == [1, 200, 900]
     assert len({alert.expected for alert in told}) == 1
-    # Twice as far off is twice the score: the day does not widen its own spread either.
-    off = [np.sqrt(alert.observed + 3 / 8) - np.sqrt(alert.expected + 3 / 8) for alert in told]
+    # Further off is in proportion more unusual: the day does not widen its own spread either.
+    off = [np.cbrt(alert.observed) - np.cbrt(alert.expected) for alert in told]
     assert [alert.score / told[0].score for alert in told] == pytest.approx([each / off[0] for each in off])
 
 
