@@ -17,6 +17,7 @@ SECTIONS = {
     "related_products": "Related products and recommendations",
     "customer_models": "Clusters and the forecast of spend",
     "model_fit": "Models of a million customers",
+    "watch": "The watch",
 }
 
 
