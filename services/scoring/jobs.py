@@ -71,6 +71,8 @@ def _fit(job: RunningJob, chunk: Chunk) -> None:
 def _draw(job: RunningJob, chunk: Chunk) -> None:
     chunk.report["counted"] = calibrations.draw_boundaries(chunk.session, job.id)
     calibrations.forget_input(chunk.session, job.id)
+    if moved := calibrations.moved_since_the_last(chunk.session, job.id):
+        chunk.report["drift"] = moved
     chunk.cursor = {"phase": "effect"}
 
 
