@@ -201,6 +201,7 @@ distribution = Table(
     Column("measure", Text, primary_key=True),
     Column("value", BigInteger, primary_key=True),
     Column("worse_count", BigInteger, nullable=False),
+    Index(None, "calibration_id", "measure", "worse_count"),
 )
 
 # One row per customer with metrics, once there is a calibration; bands are null for one without a counted purchase.

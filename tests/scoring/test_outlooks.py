@@ -104,6 +104,16 @@ def test_a_calibration_fits_the_models_judges_them_and_says_what_to_expect_of_ev
     calibrated.assert_sound()
 
 
+def test_the_models_of_a_calibration_are_shown_and_those_of_none_are_not_found(calibrated: World) -> None:
+    current = calibrated.scoring.client.get("/v1/calibrations").json()["items"][0]
+    shown = calibrated.scoring.client.get(f"/v1/calibrations/{current['id']}/models").json()["items"]
+    assert [each["kind"] for each in shown] == ["churn", "purchases", "rhythm", "spend"]
+    assert set(shown[1]["parameters"]) >= {"r", "alpha", "a", "b", "log_likelihood"}
+    assert shown[1]["quality"]["holdout"]["customers"] > 100
+    reply = calibrated.scoring.client.get(f"/v1/calibrations/{UUID(int=7)}/models")
+    assert (reply.status_code, reply.json()["code"]) == (404, "calibration_not_found")
+
+
 def test_too_small_a_company_is_told_why_nothing_is_predicted_and_churn_goes_by_the_silence(
     world: World,
 ) -> None:

@@ -55,6 +55,23 @@ class CalibrationSummary(BaseModel):
     effective_at: datetime | None
 
 
+class ModelOut(BaseModel):
+    """What a calibration learnt of everybody. Kinds: ``purchases`` (BG/NBD: r, alpha in weeks, a, b), ``churn`` (whether its
+    P(alive) may be read as churn), ``spend`` (Gamma-Gamma: p, q, gamma in whole units), ``rhythm`` (the usual gap in days)."""
+
+    kind: str
+    reasons: list[str] = Field(description="against using it; none: it is used")
+    parameters: dict[str, Any]
+    quality: dict[str, Any] = Field(description="how well it foretold the days that were held out")
+    created_at: datetime
+
+
+class ModelsOut(BaseModel):
+    """The models of a calibration."""
+
+    items: list[ModelOut]
+
+
 class PolicyOut(BaseModel):
     """How customers are valued, as data: weights, bands, segments, tiers, value classes, grace."""
 
@@ -94,6 +111,16 @@ def list_calibrations(session: Transaction, page: Page) -> dict[str, Any]:
     key = page.after(("-id",))
     rows = calibrations.latest(session, None if key is None else key[0], page.limit + 1)
     return page_of(CalibrationSummary, rows, page, key=lambda row: (row.id,))
+
+
+@router.get("/calibrations/{calibration_id}/models", scopes=["scores:read"])
+def list_models(calibration_id: UUID, session: Transaction) -> ModelsOut:
+    """What a calibration learnt: its models, the reasons against them, their holdout errors.
+
+    404 `calibration_not_found`.
+    """
+    rows = calibrations.models(session, calibration_id)
+    return ModelsOut(items=[ModelOut.model_validate(row._mapping) for row in rows])
 
 
 @router.get("/policy", scopes=["scores:read"])

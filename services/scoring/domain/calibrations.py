@@ -20,6 +20,7 @@ from services.scoring.domain.facts import books
 from services.scoring.rules.drift import drift, stability_index
 from services.scoring.rules.policy import Basis, Policy, parse
 from shared import money
+from shared.errors import NotFound
 
 GATE = 7_348_207_201
 _FIRST = UUID(int=0)
@@ -57,6 +58,14 @@ class Calibration:
     @property
     def basis(self) -> Basis:
         return self.policy.basis(self.counted)
+
+    @property
+    def usual_gap_days(self) -> float:
+        """The population's between two occasions, or the policy's where too few have come back to know it."""
+        rhythm = self.models.get("rhythm")
+        if rhythm is None or rhythm["reasons"]:
+            return self.policy.forecast.usual_gap_days
+        return max(1.0, float(rhythm["parameters"]["usual_gap_days"]))
 
 
 def enter(session: Session) -> None:
@@ -337,4 +346,17 @@ def latest(session: Session, before: UUID | None, size: int) -> Sequence[Row[Any
             order by calibration_id desc limit :size
         """),
         {"before": before, "last": UUID(int=2**128 - 1), "size": size},
+    ).all()
+
+
+def models(session: Session, calibration_id: UUID) -> Sequence[Row[Any]]:
+    """What a calibration learnt, by kind. Raises NotFound ``calibration_not_found``."""
+    found = {"id": calibration_id}
+    if not session.scalar(text("select exists (select from calibration where calibration_id = :id)"), found):
+        raise NotFound("calibration_not_found", "no such calibration")
+    return session.execute(
+        text(
+            "select kind, reasons, parameters, quality, created_at from model where calibration_id = :id order by kind"
+        ),
+        found,
     ).all()

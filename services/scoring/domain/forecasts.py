@@ -9,12 +9,10 @@ import numpy as np
 from sqlalchemy import Row
 
 from services.scoring.domain.calibrations import Calibration
-from services.scoring.domain.models import accuracy, usable, usual_gap_days
+from services.scoring.domain.models import accuracy, usable
 from services.scoring.rules.bgnbd import Ints
 from services.scoring.rules.outlook import CHURN_BANDS, NEVER, Histories, Settings, outlooks
 from services.scoring.rules.sufficiency import confidence
-
-__all__ = ["FIELDS", "of", "usual_gap_days"]
 
 FIELDS = (
     "churn_band", "churn_probability", "purchases", "purchases_low", "purchases_high", "spend_minor", "clv_minor",
@@ -43,7 +41,7 @@ def of(calibration: Calibration, known: Sequence[Row[Any]]) -> list[dict[str, An
         _ordinals([row.as_of_on for row in known]),
         usable(calibration),
         Settings(
-            usual_gap_days=usual_gap_days(calibration),
+            usual_gap_days=calibration.usual_gap_days,
             horizon_days=policy.horizon_days,
             annual_discount=policy.annual_discount,
             level=policy.interval,

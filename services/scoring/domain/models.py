@@ -121,14 +121,6 @@ def usable(calibration: Calibration) -> Models:
     )
 
 
-def usual_gap_days(calibration: Calibration) -> float:
-    """The population's, or the policy's where too few have come back."""
-    rhythm = calibration.models.get("rhythm")
-    if rhythm is None or rhythm["reasons"]:
-        return calibration.policy.forecast.usual_gap_days
-    return max(1.0, float(rhythm["parameters"]["usual_gap_days"]))
-
-
 def accuracy(calibration: Calibration) -> float | None:
     """What the model of purchases achieved in its holdout, 0 … 1; None where nothing could be held out."""
     quality = calibration.models.get("purchases", {}).get("quality", {})

@@ -177,11 +177,10 @@ def _seen(calibration: Calibration, known: Sequence[Row[Any]]) -> list[Outlook]:
     from services.scoring.domain import forecasts
 
     forecast = iter(forecasts.of(calibration, [row for row in known if row.occasions]))
-    usual_gap = forecasts.usual_gap_days(calibration)
     seen = []
     for row in known:
         outlook = next(forecast) if row.occasions else dict.fromkeys(forecasts.FIELDS)
-        stage, changes_on = _stage(row, usual_gap, calibration)
+        stage, changes_on = _stage(row, calibration)
         z = deviation(row.recent_minor, row.before_minor, row.square_sum)
         seen.append(
             outlook
@@ -197,7 +196,7 @@ def _seen(calibration: Calibration, known: Sequence[Row[Any]]) -> list[Outlook]:
     return seen
 
 
-def _stage(row: Row[Any], usual_gap: float, calibration: Calibration) -> tuple[Stage, date | None]:
+def _stage(row: Row[Any], calibration: Calibration) -> tuple[Stage, date | None]:
     days = row.recent_days
     if not days:
         return "prospect", None
@@ -211,7 +210,7 @@ def _stage(row: Row[Any], usual_gap: float, calibration: Calibration) -> tuple[S
     )
     # The last whole day before as_of has been silent.
     silence = (row.as_of_on - days[0]).days - 1
-    stage, changes_after = stage_at(rhythm, silence, usual_gap, calibration.policy.stages)
+    stage, changes_after = stage_at(rhythm, silence, calibration.usual_gap_days, calibration.policy.stages)
     if changes_after is None or changes_after > (date.max - days[0]).days - 1:
         return stage, None
     return stage, days[0] + timedelta(days=changes_after + 1)

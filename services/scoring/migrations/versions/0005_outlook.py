@@ -8,6 +8,7 @@ branch_labels = None
 depends_on = None
 
 STATEMENTS = (
+    "create index ix_distribution_calibration_id_measure_worse_count on distribution (calibration_id, measure, worse_count)",
     "alter table calibration add column split_on date",
     """
     alter table calibration_input add column occasions bigint default 0 not null, add column first_on date,
@@ -79,6 +80,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    op.execute("drop index ix_distribution_calibration_id_measure_worse_count")
     op.execute("drop table model, outlook, stage_change")
     op.execute("alter table calibration drop column split_on")
     op.execute(
