@@ -67,15 +67,16 @@ def current(session: Session) -> Calibration | None:
         initial=row.initial,
         counted=row.counted,
         policy=parse(row.policy_version, row.content),
-        minor_per_unit=10 ** _exponent(session.info["settings"].currency or row.currency),
+        minor_per_unit=minor_per_unit(session.info["settings"].currency or row.currency),
     )
 
 
-def _exponent(currency: str | None) -> int:
+def minor_per_unit(currency: str | None) -> int:
+    """Of the accounting currency; 100 as long as nothing is known of it."""
     try:
-        return money.exponent(currency) if currency else 2
+        return int(10 ** money.exponent(currency)) if currency else 100
     except money.UnknownCurrency:
-        return 2
+        return 100
 
 
 def begin(session: Session, calibration_id: UUID, as_of: datetime | None, *, follow_pin: bool = False) -> int:

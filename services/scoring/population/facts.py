@@ -1,0 +1,35 @@
+"""The facts that population work reads, by the same names on every engine: tables of Postgres, or Parquet files.
+
+Times are absolute; amounts are minor units of the accounting currency. Ids are only compared and counted, so they may be
+``uuid`` (Postgres) or text (Parquet, whose UUID type Spark refuses).
+"""
+
+from typing import Any
+
+import ibis  # type: ignore[import-untyped]
+
+# Tables, columns and conditions of ibis, which has no types for mypy.
+Expression = Any
+
+MOMENT = "timestamp('UTC')"
+
+customer = ibis.table({"customer_id": "string", "state": "string"}, name="customer")
+
+purchase = ibis.table(
+    {"purchase_id": "string", "customer_id": "string", "occurred_at": MOMENT, "amount_minor": "int64"},
+    name="purchase",
+)
+
+# What was taken back, of a purchase or of none that is named; or (cancellation) a purchase called off.
+purchase_return = ibis.table(
+    {
+        "purchase_id": "string",
+        "customer_id": "string",
+        "occurred_at": MOMENT,
+        "amount_minor": "int64",
+        "cancellation": "boolean",
+    },
+    name="purchase_return",
+)
+
+TABLES = (customer, purchase, purchase_return)
