@@ -14,6 +14,7 @@ SECTIONS = {
     "idle": "Memory at rest",
     "customer_lists": "A million customers",
     "contact_points": "Contact points",
+    "population": "Population work",
 }
 
 

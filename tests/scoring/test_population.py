@@ -21,7 +21,8 @@ from services.scoring.app import SERVICE, export_facts
 from services.scoring.population.__main__ import main
 from services.scoring.population.definitions import METRICS, SCORES, WINDOWS
 from services.scoring.population.engines import DuckDB, Postgres, Spark, UnusableError, populate
-from services.scoring.population.export import MANIFEST, export
+from services.scoring.population.export import export
+from services.scoring.population.facts import MANIFEST
 from services.scoring.rules import rfm
 from services.scoring.rules.policy import Policy, parse
 from shared.events.envelope import Event
@@ -215,6 +216,8 @@ def test_a_small_base_is_banded_by_thresholds_on_every_engine(
         export = engine.open()
         populate(engine, MIDNIGHT, export.policy, export.time_zone, export.minor_per_unit)
         assert in_files(tmp_path / out) == expected
+        with pytest.raises(UnusableError, match="is there already"):
+            populate(engine, MIDNIGHT, export.policy, export.time_zone, export.minor_per_unit)
 
 
 # The same in plain Python.
@@ -288,7 +291,7 @@ def told(population: Rows) -> Rows:
     return {METRICS: population[METRICS], SCORES: scores}
 
 
-@settings(**SLOW | {"max_examples": 25})
+@settings(**SLOW | {"max_examples": 20})
 @given(
     histories,
     unmatched,
@@ -374,6 +377,24 @@ def test_of_a_half_written_export_nothing_is_computed(
     assert "is there already" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("engine", ["duckdb", "spark"])
+def test_what_is_no_export_is_refused(
+    spark: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], engine: str
+) -> None:
+    arguments = ["--facts", str(tmp_path), "--as-of", "2026-03-11T00:00:00Z", "--out", str(tmp_path / "out")]
+    assert main(["--engine", engine, *arguments]) == 1
+    assert "no whole export" in capsys.readouterr().err
+
+
+def test_without_what_it_needs_an_export_says_what_to_install(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    monkeypatch.delitem(sys.modules, "services.scoring.population.export")
+    assert export_facts(world.scoring.settings, str(tmp_path)) == 2
+    assert "pip install 'regulars[population]'" in capsys.readouterr().err
+
+
 def test_an_export_that_fails_leaves_no_whole_one_behind(world: World, tmp_path: Path) -> None:
     many(world, 3)
     with world.scoring.sessions() as session:
@@ -394,7 +415,7 @@ def test_on_postgres_neither_pandas_nor_pyarrow_is_needed() -> None:
 import sys
 from datetime import datetime
 sys.modules |= dict.fromkeys(("pandas", "pyarrow", "duckdb", "pyspark"))
-from services.scoring.population import definitions, engines, export
+from services.scoring.population import definitions, engines
 import ibis
 print(ibis.to_sql(definitions.metrics(datetime.fromisoformat("2026-03-11T00:00:00Z"), "UTC"), dialect="postgres"))
 """

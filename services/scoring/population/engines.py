@@ -14,8 +14,7 @@ import psycopg
 
 from services.scoring.population import definitions
 from services.scoring.population.definitions import METRICS, SCORES
-from services.scoring.population.export import MANIFEST, POLICY, Export, read
-from services.scoring.population.facts import Expression
+from services.scoring.population.facts import MANIFEST, POLICY, Export, Expression, read
 from services.scoring.rules.policy import Policy
 
 if TYPE_CHECKING:
@@ -125,7 +124,7 @@ class DuckDB(OverParquet):
     def run(self, name: str, sql: str) -> None:
         file = self.out / f"{name}.parquet"
         if file.exists():
-            raise UnusableError(f"{file} is there already: name a directory of its own for every run")
+            raise _there_already(file)
         self.out.mkdir(parents=True, exist_ok=True)
         unfinished = file.with_suffix(".unfinished")
         self.connection.execute(f"copy ({sql}) to '{_quoted(unfinished)}' (format parquet)")
@@ -173,14 +172,25 @@ class Spark(OverParquet):
         return self._read(table, f"{self.facts}/{table}.parquet").count()
 
     def run(self, name: str, sql: str) -> None:
+        from pyspark.errors import AnalysisException
+
         path = f"{self.out}/{name}.parquet"
-        self.session.sql(sql).write.parquet(path)  # refuses to write over what is there
+        try:
+            self.session.sql(sql).write.parquet(path)
+        except AnalysisException as error:
+            if error.getCondition() != "PATH_ALREADY_EXISTS":
+                raise
+            raise _there_already(path) from error
         self._read(name, path)
 
     def _read(self, name: str, path: str) -> "DataFrame":
         frame = self.session.read.parquet(path)
         frame.createOrReplaceTempView(name)
         return frame
+
+
+def _there_already(path: Path | str) -> UnusableError:
+    return UnusableError(f"{path} is there already: every run writes into a directory of its own")
 
 
 def _quoted(path: Path) -> str:

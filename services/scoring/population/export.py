@@ -6,30 +6,19 @@ when it is whole, the manifest last; what has no manifest is no export.
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import psycopg
+import pyarrow as pa  # type: ignore[import-untyped]
+from pyarrow import csv, parquet
 
 from services.scoring.domain.calibrations import minor_per_unit
-from services.scoring.population.facts import TABLES, Expression
-from services.scoring.rules.policy import Policy, parse
+from services.scoring.population.facts import MANIFEST, POLICY, TABLES, Expression
 
-MANIFEST, POLICY = "manifest.json", "policy.json"
 CHUNK = 32 * 1024 * 1024  # bytes of CSV, and a row group
-
-
-@dataclass(frozen=True)
-class Export:
-    """What stands beside the facts. ``rows`` of each table; ``minor_per_unit`` of the accounting currency."""
-
-    rows: Mapping[str, int]
-    time_zone: str
-    minor_per_unit: int
-    policy: Policy
 
 
 def export(
@@ -60,19 +49,8 @@ def export(
     _write_json(directory / MANIFEST, manifest)
 
 
-def read(manifest: str, policy: str) -> Export:
-    """What the texts of the two files say."""
-    said, kept = json.loads(manifest), json.loads(policy)
-    return Export(
-        said["rows"], said["time_zone"], said["minor_per_unit"], parse(kept["version"], kept["content"])
-    )
-
-
 def _write_table(connection: psycopg.Connection[Any], table: Expression, directory: Path) -> int:
     """One table as one file; gives its rows."""
-    import pyarrow as pa  # type: ignore[import-untyped]
-    from pyarrow import csv, parquet
-
     name, schema = table.get_name(), table.schema().to_pyarrow()
     file = directory / f"{name}.parquet"
     unfinished = file.with_suffix(".unfinished")
