@@ -112,6 +112,7 @@ class DuckDB(OverParquet):
         self.connection = duckdb.connect()
         self.connection.execute("set TimeZone = 'UTC'")
         self.connection.execute("set preserve_insertion_order = false")
+        self.connection.execute("set enable_progress_bar = false")
         self.connection.execute("create macro date_mi(day, before) as date_diff('day', before, day)")
 
     def text(self, name: str) -> str | None:

@@ -1,7 +1,7 @@
 """The facts as Parquet, with the policy beside them: what population work outside of the service's database reads.
 
-Streamed, from one snapshot of the database: memory stays flat for any size. Every file is written under another name and renamed
-when it is whole, the manifest last; what has no manifest is no export.
+Streamed, from one snapshot of the database: memory stays flat for any size. Every file is written under another name and
+renamed when it is whole, the manifest last; what has no manifest is no export.
 """
 
 import json
@@ -18,7 +18,7 @@ from pyarrow import csv, parquet
 from services.scoring.domain.calibrations import minor_per_unit
 from services.scoring.population.facts import MANIFEST, POLICY, TABLES, Expression
 
-CHUNK = 32 * 1024 * 1024  # bytes of CSV, and a row group
+CHUNK = 8 * 1024 * 1024  # bytes of CSV, and a row group
 
 
 def export(
