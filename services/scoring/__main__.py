@@ -1,4 +1,4 @@
-"""python -m services.scoring api | relay | react | work | migrate | job NAME | parked … | rebuild"""
+"""python -m services.scoring api | relay | react | work | migrate | job NAME | parked … | rebuild | export-facts DIR"""
 
 import sys
 

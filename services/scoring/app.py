@@ -142,6 +142,30 @@ def _rebuild_into(url: str, settings: Settings, bus: Bus) -> tuple[Applied, str]
         engine.dispose()
 
 
+def export_facts(settings: Settings, *rest: str) -> int:
+    """facts and policy as Parquet into a directory, for population work on DuckDB or Spark"""
+    if len(rest) != 1:
+        print("usage: python -m services.scoring export-facts DIR", file=sys.stderr)
+        return 2
+    try:
+        # Here, because a process that answers requests needs neither ibis nor pyarrow.
+        from services.scoring.population.export import export
+
+        with psycopg.connect(_driver_url(settings)) as connection:
+            connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+            connection.read_only = True
+            export(connection, Path(rest[0]), settings.time_zone, settings.currency)
+    except ModuleNotFoundError as error:
+        print(f"{error}: pip install 'regulars[population]'", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _driver_url(settings: Settings) -> str:
+    url = make_url(settings.database_url).set(drivername="postgresql")
+    return url.render_as_string(hide_password=False)
+
+
 SERVICE = Service(
     name="scoring",
     metadata=metadata,
@@ -153,5 +177,5 @@ SERVICE = Service(
     state=STATE,
     invariants=INVARIANTS,
     hashes={"metrics_hash": ("metrics",)},
-    commands={"rebuild": rebuild},
+    commands={"rebuild": rebuild, "export-facts": export_facts},
 )
