@@ -18,6 +18,7 @@ SECTIONS = {
     "customer_models": "Clusters and the forecast of spend",
     "model_fit": "Models of a million customers",
     "watch": "The watch",
+    "calibration": "A whole calibration",
     "population": "Population work",
 }
 
