@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import psycopg
 import pytest
 from sqlalchemy.engine import Engine, make_url
@@ -28,6 +29,10 @@ from tests.identity_provider import IdentityProvider
 
 DIRECTORY = "REGULARS_TEST_DIRECTORY"
 PEPPER = "a-pepper-that-only-the-tests-know"
+
+# No test is judged by the clock of a busy machine.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 pytest_plugins = ["tests.kafka", "tests.deployment"]
 

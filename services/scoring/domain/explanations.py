@@ -15,7 +15,6 @@ from services.scoring.domain.calibrations import Calibration, current
 from services.scoring.domain.facts import books
 from services.scoring.rules import rfm, wording
 from services.scoring.rules.policy import Level, Policy
-from services.scoring.rules.stages import Rhythm, limits
 from services.scoring.rules.tiers import level_by_revenue, level_by_score, value_numerator
 from services.scoring.tables import customer
 from shared.customers import owner_of
@@ -170,6 +169,10 @@ def _next(session: Session, calibration: Calibration, sheet: Mapping[str, Any], 
 
 def _stage(session: Session, calibration: Calibration, sheet: Mapping[str, Any]) -> Explanation | None:
     """The stage with the silence and its limits, and the latest gaps, each against what was usual before it."""
+    import numpy as np
+
+    from services.scoring.rules.stages import NO_GAP, Rhythms, limits
+
     if sheet["lifecycle"] is None:
         return None
     stage: Explanation = dict(sheet["lifecycle"]) | {
@@ -192,16 +195,15 @@ def _stage(session: Session, calibration: Calibration, sheet: Mapping[str, Any])
         {"id": sheet["customer_id"], "zone": books(session).time_zone},
     ).one()
     gaps = [(later - earlier).days for later, earlier in pairwise(row.recent_days)]
+    own = (row.occasions, row.gap_sum, row.gap_square_sum, NO_GAP, NO_GAP)
     found = limits(
-        Rhythm(row.occasions, row.gap_sum, row.gap_square_sum),
-        calibration.usual_gap_days,
-        calibration.policy.stages,
+        Rhythms(*(np.array([each]) for each in own)), calibration.usual_gap_days, calibration.policy.stages
     )
     return stage | {
         "silence_days": row.silence_days,
-        "late_after_days": found.late,
-        "dormant_after_days": found.dormant,
-        "lost_after_days": found.lost,
+        "late_after_days": int(found.late[0]),
+        "dormant_after_days": int(found.dormant[0]),
+        "lost_after_days": int(found.lost[0]),
         "last_gaps_days": gaps,
     }
 

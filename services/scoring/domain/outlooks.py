@@ -7,90 +7,101 @@ announced is the difference to what stood there before, once for all facts that 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
-from itertools import pairwise
-from typing import Any
+from datetime import datetime, timedelta
+from math import isnan
+from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Row, text
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from services.scoring.domain.calibrations import Calibration
 from services.scoring.domain.causes import Cause
 from services.scoring.domain.facts import books
-from services.scoring.rules.stages import Rhythm, Stage, stage_at
-from services.scoring.rules.trend import deviation, trend
 from shared.events.envelope import Event
 from shared.events.scoring import ChurnRiskChanged, LifecycleStageChanged
 from shared.messaging.outbox import announce
 
-# What a customer's first occasion was worth is not in their mean: it says less about those to come (Fader & Hardie 2013).
+# Everything as bigint (days as proleptic ordinals, codes as positions) or double precision, nothing null, in the order of the
+# ids that are asked for. What a customer's first occasion was worth is not in their mean: it says less about those to come
+# (Fader & Hardie 2013).
 _KNOWN = """
-    select m.customer_id, m.occasions, m.gap_square_sum, m.recent_days, m.counted_minor,
-           m.gross_minor - m.returned_minor - m.cancelled_minor as net_minor, first.day as first_on,
-           coalesce(opening.worth_minor, 0)::bigint as first_minor, s.as_of, (s.as_of at time zone %(zone)s)::date as as_of_on,
-           coalesce(w.recent_minor, 0)::bigint as recent_minor, coalesce(w.before_minor, 0)::bigint as before_minor,
-           coalesce(w.square_sum, 0) as square_sum, o.stage, o.churn_band
-    from (
-        select customer_id, greatest(as_of, cast(%(as_of)s as timestamptz)) as as_of from score
-        where customer_id = any(cast(%(customers)b as uuid[]))) s
+    select a.ord, m.occasions, m.gap_square_sum, coalesce(first.day - date '0001-01-01' + 1, 0)::bigint,
+           coalesce(m.recent_days[1] - date '0001-01-01' + 1, 0)::bigint,
+           coalesce(m.recent_days[2] - date '0001-01-01' + 1, 0)::bigint,
+           coalesce(m.recent_days[3] - date '0001-01-01' + 1, 0)::bigint,
+           ((v.as_of at time zone %(zone)s)::date - date '0001-01-01' + 1)::bigint, m.counted_minor,
+           coalesce(opening.worth_minor, 0)::bigint, m.gross_minor - m.returned_minor - m.cancelled_minor,
+           coalesce(w.recent_minor, 0)::bigint, coalesce(w.before_minor, 0)::bigint,
+           coalesce(w.square_sum, 0)::double precision,
+           coalesce(array_position(cast(%(stages)s as text[]), o.stage) - 1, -1)::bigint,
+           coalesce(array_position(cast(%(bands)s as text[]), o.churn_band) - 1, -1)::bigint
+    from unnest(cast(%(customers)s as uuid[])) with ordinality as a (customer_id, ord)
+    join score s using (customer_id)
     join metrics m using (customer_id)
     left join outlook o using (customer_id)
+    cross join lateral (select greatest(s.as_of, cast(%(as_of)s as timestamptz)) as as_of) v
     cross join lateral (select (m.first_purchase_at at time zone %(zone)s)::date as day) first
     left join lateral (
         select sum(amount_minor - returned_minor) as worth_minor from purchase p
         where m.occasions > 1 and p.customer_id = m.customer_id and p.amount_minor > p.returned_minor
             and p.occurred_at < (first.day + 1)::timestamp at time zone %(zone)s) opening on true
     left join lateral (
-        select sum(worth) filter (where occurred_at >= s.as_of - cast(%(window)s as interval)) as recent_minor,
-               sum(worth) filter (where occurred_at < s.as_of - cast(%(window)s as interval)) as before_minor,
+        select sum(worth) filter (where occurred_at >= v.as_of - cast(%(window)s as interval)) as recent_minor,
+               sum(worth) filter (where occurred_at < v.as_of - cast(%(window)s as interval)) as before_minor,
                sum(cast(worth as double precision) * worth) as square_sum
         from (
             select occurred_at, amount_minor - returned_minor as worth from purchase p
-            where p.customer_id = m.customer_id and p.occurred_at < s.as_of
-                and p.occurred_at >= s.as_of - 2 * cast(%(window)s as interval)
+            where p.customer_id = m.customer_id and p.occurred_at < v.as_of
+                and p.occurred_at >= v.as_of - 2 * cast(%(window)s as interval)
                 and p.amount_minor > p.returned_minor) spent) w on true
-    order by m.customer_id
+    order by a.ord
 """
 
+_KNOWN_COLUMNS = (
+    "occasions", "gap_square_sum", "first_day", "last_day", "second_day", "third_day", "as_of_day", "counted_minor",
+    "first_minor", "net_minor", "recent_minor", "before_minor", "square_sum",
+)  # fmt: skip
+
+_DAY = "date '0001-01-01' - 1 + nullif({}, -1)::integer"
+_CODE = "(cast(%({})s as text[]))[1 + {}]"
+_NUMBER = "nullif({}, 'NaN')"
+
+# Columns of `outlook`: in what form each is sent, and how it is read there.
 _COLUMNS = {
-    "customer_id": "uuid",
-    "as_of": "timestamptz",
-    "stage": "text",
-    "stage_since": "timestamptz",
-    "churn_band": "text",
-    "churn_probability": "double precision",
-    "purchases": "double precision",
-    "purchases_low": "double precision",
-    "purchases_high": "double precision",
-    "spend_minor": "bigint",
-    "clv_minor": "bigint",
-    "clv_low_minor": "bigint",
-    "clv_high_minor": "bigint",
-    "confidence": "double precision",
-    "usual_gap_days": "double precision",
-    "gap_spread_days": "double precision",
-    "next_on": "date",
-    "next_from": "date",
-    "next_until": "date",
-    "trend": "text",
-    "trend_deviation": "double precision",
-    "recent_minor": "bigint",
-    "before_minor": "bigint",
-    "moves_on": "date",
+    "stage": ("bigint", _CODE.format("stages", "{}")),
+    "churn_band": ("bigint", _CODE.format("bands", "{}")),
+    "churn_probability": ("double precision", _NUMBER),
+    "purchases": ("double precision", _NUMBER),
+    "purchases_low": ("double precision", _NUMBER),
+    "purchases_high": ("double precision", _NUMBER),
+    "spend_minor": ("double precision", _NUMBER),
+    "clv_minor": ("double precision", _NUMBER),
+    "clv_low_minor": ("double precision", _NUMBER),
+    "clv_high_minor": ("double precision", _NUMBER),
+    "confidence": ("double precision", _NUMBER),
+    "usual_gap_days": ("double precision", _NUMBER),
+    "gap_spread_days": ("double precision", _NUMBER),
+    "next_on": ("bigint", _DAY),
+    "next_from": ("bigint", _DAY),
+    "next_until": ("bigint", _DAY),
+    "trend": ("bigint", _CODE.format("trends", "{}")),
+    "trend_deviation": ("double precision", _NUMBER),
+    "recent_minor": ("bigint", "{}"),
+    "before_minor": ("bigint", "{}"),
+    "moves_on": ("bigint", _DAY),
 }
 
 _KEEP = f"""
-    insert into outlook as o (calibration_id, {", ".join(_COLUMNS)})
-    select %(calibration_id)s, * from unnest({
-    ", ".join(
-        f"cast(%({name}){'s' if kind == 'text' else 'b'} as {kind}[])" for name, kind in _COLUMNS.items()
-    )
-})
-    on conflict (customer_id) do update set calibration_id = excluded.calibration_id,
-        {
-    ", ".join(f"{name} = excluded.{name}" for name in _COLUMNS if name not in ("customer_id", "stage_since"))
-},
+    insert into outlook as o (customer_id, calibration_id, as_of, stage_since, {", ".join(_COLUMNS)})
+    select a.customer_id, %(calibration_id)s, greatest(s.as_of, cast(%(as_of)s as timestamptz)),
+           (cast(%(sinces)b as timestamptz[]))[a.ord],
+           {", ".join(read.format(f"a.{name}") for name, (_, read) in _COLUMNS.items())}
+    from unnest(cast(%(customers)b as uuid[]), {
+    ", ".join(f"cast(%({name})b as {kind}[])" for name, (kind, _) in _COLUMNS.items())
+}) with ordinality as a (customer_id, {", ".join(_COLUMNS)}, ord) join score s using (customer_id)
+    on conflict (customer_id) do update set calibration_id = excluded.calibration_id, as_of = excluded.as_of,
+        {", ".join(f"{name} = excluded.{name}" for name in _COLUMNS)},
         stage_since = case when o.stage = excluded.stage then o.stage_since else excluded.stage_since end
 """
 
@@ -104,7 +115,17 @@ _KEEP_CHANGES = text("""
     order by ord
 """)
 
-Outlook = dict[str, Any]
+
+class Moved(NamedTuple):
+    """A customer who entered another stage or, ``risk_moved``, another band of the churn risk."""
+
+    customer_id: UUID
+    stage: str
+    previous_stage: str | None
+    band: str | None
+    previous_band: str | None
+    risk_moved: bool
+    probability: float | None
 
 
 @dataclass
@@ -118,37 +139,74 @@ class Moves:
 def refresh(
     session: Session, calibration: Calibration, causes: Mapping[UUID, Cause], as_of: datetime | None = None
 ) -> Moves:
-    """See anew where these customers (locked, with a score) are heading, and announce who moved.
+    """See anew where these customers (locked) are heading, as far as they have a score, and announce who moved.
 
     As of the score's as_of, or of ``as_of`` where that is later: time alone has passed.
     """
-    zone = books(session).time_zone
-    known = (
-        session.connection()
-        .exec_driver_sql(
-            _KNOWN,
-            {
-                "customers": list(causes),
-                "zone": zone,
-                "window": timedelta(days=calibration.policy.forecast.trend_days),
-                "as_of": as_of or calibration.as_of,
-            },
-        )
-        .all()
-    )
-    if not known:
-        return Moves()
-    seen = [
+    from services.scoring.domain import forecasts
+    from services.scoring.domain.arrays import arrays, execute
+    from services.scoring.rules.outlook import CHURN_BANDS
+    from services.scoring.rules.stages import STAGES
+    from services.scoring.rules.trend import TRENDS
+
+    as_of = as_of or calibration.as_of
+    asked = list(causes)
+    found = arrays(
+        session,
+        _KNOWN,
         {
-            "customer_id": row.customer_id,
-            "as_of": row.as_of,
-            "stage_since": causes[row.customer_id].effective_at,
-        }
-        | each
-        for row, each in zip(known, _seen(calibration, known), strict=True)
-    ]
-    _keep(session, calibration, seen)
-    return _tell(session, known, seen, causes)
+            "customers": asked,
+            "zone": books(session).time_zone,
+            "window": timedelta(days=calibration.policy.forecast.trend_days),
+            "as_of": as_of,
+            "stages": list(STAGES),
+            "bands": list(CHURN_BANDS),
+        },
+        {
+            "ord": "bigint",
+            **dict.fromkeys(_KNOWN_COLUMNS, "bigint"),
+            "square_sum": "double precision",
+            "stage": "bigint",
+            "churn_band": "bigint",
+        },
+    )
+    customers = [asked[place - 1] for place in found["ord"].tolist()]
+    if not customers:
+        return Moves()
+    seen = forecasts.of(calibration, forecasts.Known(**{name: found[name] for name in _KNOWN_COLUMNS}))
+    execute(
+        session,
+        _KEEP,
+        {
+            "calibration_id": calibration.id,
+            "as_of": as_of,
+            "customers": customers,
+            "sinces": [causes[each].effective_at for each in customers],
+            "stages": list(STAGES),
+            "bands": list(CHURN_BANDS),
+            "trends": list(TRENDS),
+            **{name: getattr(seen, name) for name in _COLUMNS},
+        },
+    )
+    # That nothing is to be feared of somebody new is no news.
+    risks = (found["churn_band"] != seen.churn_band) & ((found["stage"] >= 0) | (seen.churn_band != 0))
+    moved = (found["stage"] != seen.stage) | risks
+    return _tell(
+        session,
+        [
+            Moved(
+                customers[i],
+                STAGES[seen.stage[i]],
+                None if found["stage"][i] < 0 else STAGES[found["stage"][i]],
+                None if seen.churn_band[i] < 0 else CHURN_BANDS[seen.churn_band[i]],
+                None if found["churn_band"][i] < 0 else CHURN_BANDS[found["churn_band"][i]],
+                bool(risks[i]),
+                None if isnan(seen.churn_probability[i]) else float(seen.churn_probability[i]),
+            )
+            for i in moved.nonzero()[0].tolist()
+        ],
+        causes,
+    )
 
 
 def due(session: Session, as_of: datetime, size: int) -> Sequence[UUID]:
@@ -173,102 +231,57 @@ def forget_unscored(session: Session, customer_ids: Sequence[UUID]) -> None:
     )
 
 
-def _seen(calibration: Calibration, known: Sequence[Row[Any]]) -> list[Outlook]:
-    from services.scoring.domain import forecasts
-
-    forecast = iter(forecasts.of(calibration, [row for row in known if row.occasions]))
-    seen = []
-    for row in known:
-        outlook = next(forecast) if row.occasions else dict.fromkeys(forecasts.FIELDS)
-        stage, changes_on = _stage(row, calibration)
-        z = deviation(row.recent_minor, row.before_minor, row.square_sum)
-        seen.append(
-            outlook
-            | {
-                "stage": stage,
-                "moves_on": min(filter(None, (changes_on, outlook["moves_on"])), default=None),
-                "trend": trend(z) if row.occasions else None,
-                "trend_deviation": z if row.occasions else None,
-                "recent_minor": row.recent_minor,
-                "before_minor": row.before_minor,
-            }
-        )
-    return seen
-
-
-def _stage(row: Row[Any], calibration: Calibration) -> tuple[Stage, date | None]:
-    days = row.recent_days
-    if not days:
-        return "prospect", None
-    gaps = [(after - before).days for after, before in pairwise(days)]
-    rhythm = Rhythm(
-        row.occasions,
-        (days[0] - row.first_on).days,
-        row.gap_square_sum,
-        gaps[0] if gaps else None,
-        gaps[1] if len(gaps) > 1 else None,
+def _tell(session: Session, moved: Sequence[Moved], causes: Mapping[UUID, Cause]) -> Moves:
+    if not moved:
+        return Moves()
+    rows = session.execute(
+        text("select customer_id, as_of from outlook where customer_id = any(cast(:ids as uuid[]))"),
+        {"ids": [each.customer_id for each in moved]},
     )
-    # The last whole day before as_of has been silent.
-    silence = (row.as_of_on - days[0]).days - 1
-    stage, changes_after = stage_at(rhythm, silence, calibration.usual_gap_days, calibration.policy.stages)
-    if changes_after is None or changes_after > (date.max - days[0]).days - 1:
-        return stage, None
-    return stage, days[0] + timedelta(days=changes_after + 1)
-
-
-def _keep(session: Session, calibration: Calibration, seen: Sequence[Outlook]) -> None:
-    columns: dict[str, Any] = {name: [each[name] for each in seen] for name in _COLUMNS}
-    session.connection().exec_driver_sql(_KEEP, columns | {"calibration_id": calibration.id})
-
-
-def _tell(
-    session: Session, known: Sequence[Row[Any]], seen: Sequence[Outlook], causes: Mapping[UUID, Cause]
-) -> Moves:
-    moves = Moves()
-    moved: list[tuple[Row[Any], Outlook, Cause]] = []
+    as_of = {row.customer_id: row.as_of for row in rows}
+    changes = [each for each in moved if each.stage != each.previous_stage]
     events: list[Event] = []
-    for row, outlook in zip(known, seen, strict=True):
-        cause = causes[row.customer_id]
+    for each in moved:
+        cause = causes[each.customer_id]
         why = {
-            "customer_id": row.customer_id,
+            "customer_id": each.customer_id,
             "effective_at": cause.effective_at,
             "reason": cause.reason,
             "initial": cause.initial,
             "historical": cause.historical,
-            "as_of": row.as_of,
+            "as_of": as_of[each.customer_id],
         }
-        if outlook["stage"] != row.stage:
-            moved.append((row, outlook, cause))
+        if each.stage != each.previous_stage:
             events.append(
-                cause.led_to(LifecycleStageChanged(stage=outlook["stage"], previous_stage=row.stage, **why))
+                cause.led_to(
+                    LifecycleStageChanged(stage=each.stage, previous_stage=each.previous_stage, **why)
+                )
             )
-        # That nothing is to be feared of somebody new is no news.
-        if outlook["churn_band"] != row.churn_band and (row.stage or outlook["churn_band"] != "low"):
-            moves.risks += 1
+        if each.risk_moved:
             events.append(
                 cause.led_to(
                     ChurnRiskChanged(
-                        band=outlook["churn_band"],
-                        previous_band=row.churn_band,
-                        churn_probability=outlook["churn_probability"],
+                        band=each.band,
+                        previous_band=each.previous_band,
+                        churn_probability=each.probability,
                         **why,
                     )
                 )
             )
-    moves.stages = len(moved)
-    if moved:
+    if changes:
+        because = [causes[each.customer_id] for each in changes]
         session.execute(
             _KEEP_CHANGES,
             {
-                "customers": [row.customer_id for row, _, _ in moved],
-                "stages": [outlook["stage"] for _, outlook, _ in moved],
-                "previous": [row.stage for row, _, _ in moved],
-                "effective": [cause.effective_at for _, _, cause in moved],
-                "reasons": [cause.reason for _, _, cause in moved],
-                "initial": [cause.initial for _, _, cause in moved],
-                "historical": [cause.historical for _, _, cause in moved],
-                "as_of": [row.as_of for row, _, _ in moved],
+                "customers": [each.customer_id for each in changes],
+                "stages": [each.stage for each in changes],
+                "previous": [each.previous_stage for each in changes],
+                "effective": [cause.effective_at for cause in because],
+                "reasons": [cause.reason for cause in because],
+                "initial": [cause.initial for cause in because],
+                "historical": [cause.historical for cause in because],
+                "as_of": [as_of[each.customer_id] for each in changes],
             },
         )
     announce(session, *events)
-    return moves
+    return Moves(stages=len(changes), risks=sum(each.risk_moved for each in moved))

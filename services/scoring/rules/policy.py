@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from services.scoring.rules.stages import StagePolicy
-
 # Bands come from the customers' own distribution, or from fixed thresholds where there are too few of them.
 Basis = Literal["population", "fixed"]
 
@@ -19,6 +17,24 @@ class Level:
     percentile: int
     net_revenue: int | None
     names: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class StagePolicy:
+    """Limits of silence as multiples of the usual gap, of which the first is widened for whoever is irregular: late after
+    mean + ``late_deviations`` standard deviations, where that is more.
+
+    ``mature_from`` occasions make a mature customer. Whoever has fewer than ``own_gaps`` gaps is lent what is missing by the
+    population. ``shortest_gap_days``: whoever comes daily is not late on the second day.
+    """
+
+    late: float = 1.5
+    dormant: float = 3.0
+    lost: float = 6.0
+    late_deviations: float = 1.5
+    mature_from: int = 4
+    own_gaps: int = 3
+    shortest_gap_days: int = 7
 
 
 @dataclass(frozen=True)
