@@ -23,8 +23,8 @@ from services.scoring.rules.features import Lines, Purchases, Returns, Vector, b
 from services.scoring.tables import cluster, clustering
 from shared.elsewhere import elsewhere
 
-# Of a larger company that many are learnt from, so that the memory stays (three matrices of them: 100 MB).
-LEARNT_FROM = 200_000
+# Of a larger company that many are learnt from, so that the memory stays (three matrices of them: 50 MB).
+LEARNT_FROM = 100_000
 READ_AT_ONCE = 5_000
 
 # One statement, so that all is of one moment. A purchase that replaces another counts with it, at that one's time: so do its
