@@ -100,6 +100,9 @@ INVARIANTS = {
                 select from tier_resting join customer c using (customer_id) where c.merged_into is null
                     and not exists (select from customer loser where loser.merged_into = c.customer_id))""",
     "facts_are_with_their_owners": everything_is_with_its_owner("customer", FACTS),
+    "clusters_are_of_those_who_are_there": """
+        select not exists (
+            select from customer_cluster join customer c using (customer_id) where c.state <> 'active')""",
     "tiers_only_after_a_calibration": (
         "select not exists (select from tier) or exists (select from calibration where effective_at is not null)"
     ),

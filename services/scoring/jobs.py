@@ -6,7 +6,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from services.scoring.domain import calibrations, facts, outlooks, scores
+from services.scoring.domain import calibrations, clusterings, facts, outlooks, scores
 from services.scoring.domain.causes import Cause
 from services.scoring.tables import customer
 from shared import jobs
@@ -16,9 +16,12 @@ from shared.jobs.schedule import Context, Scheduled
 
 CALIBRATION = "calibration"
 PASSING_TIME = "passing_time"
+CLUSTERING = "clustering"
 # Counting only reads; re-banding holds its customers' locks, so reactions to them wait for one such chunk (about 0.2 s).
 COUNTED_AT_ONCE = 20_000
 REBANDED_AT_ONCE = 1_000
+CLUSTERED_AT_ONCE = 1_000
+SWEPT_AT_ONCE = 20_000
 
 
 def calibrate(job: RunningJob) -> None:
@@ -147,6 +150,71 @@ def move_those_due(session: Session, as_of: datetime) -> int:
     return len(active)
 
 
+def cluster(job: RunningJob) -> None:
+    """Group everybody by how they buy and learn to forecast their spend, as of the calibration in force; then say it of
+    everybody in chunks, beside the clustering in force, and put it in force in one transaction.
+
+    The job's id is the clustering's: a later one supersedes an earlier one that is slower. Phases in the cursor: begin, learn,
+    assign, effect, sweep, done.
+    """
+    phases = {
+        "begin": _begin_clustering,
+        "learn": _learn,
+        "assign": _assign,
+        "effect": _take_clustering_effect,
+        "sweep": _sweep,
+    }
+    while (phase := job.cursor.get("phase", "begin")) != "done":
+        with job.chunk() as chunk:
+            phases[phase](job, chunk)
+
+
+def _begin_clustering(job: RunningJob, chunk: Chunk) -> None:
+    customers = clusterings.begin(chunk.session, job.id)
+    if customers is None:
+        chunk.report["reasons"] = ["not_calibrated"]
+        chunk.cursor = {"phase": "done"}
+        return
+    chunk.total = customers
+    chunk.cursor = {"phase": "learn"}
+
+
+def _learn(job: RunningJob, chunk: Chunk) -> None:
+    from services.scoring.domain import cluster_models  # which brings numpy
+
+    chunk.report["reasons"] = cluster_models.learn(chunk.session, job.id)
+    chunk.cursor = {"phase": "assign", "after": None}
+
+
+def _assign(job: RunningJob, chunk: Chunk) -> None:
+    from services.scoring.domain import cluster_models
+
+    session = chunk.session
+    calibrations.enter(session)
+    ids = session.scalars(
+        text("select customer_id from metrics where customer_id > :after order by customer_id limit :size"),
+        {"after": _after(chunk) or UUID(int=0), "size": CLUSTERED_AT_ONCE},
+    ).all()
+    if not ids:
+        chunk.cursor = {"phase": "effect"}
+        return
+    said = cluster_models.assign(session, job.id, sorted(lock_active(session, customer, ids)))
+    chunk.advance(processed=len(ids))
+    chunk.report["customers"] = chunk.report.get("customers", 0) + said
+    chunk.cursor = {"phase": "assign", "after": str(ids[-1])}
+
+
+def _take_clustering_effect(job: RunningJob, chunk: Chunk) -> None:
+    if not clusterings.take_effect(chunk.session, job.id):
+        chunk.report["superseded"] = True
+    chunk.cursor = {"phase": "sweep"}
+
+
+def _sweep(job: RunningJob, chunk: Chunk) -> None:
+    swept = clusterings.sweep(chunk.session, job.id, SWEPT_AT_ONCE)
+    chunk.cursor = {"phase": "sweep" if swept else "done"}
+
+
 def _after(chunk: Chunk) -> UUID | None:
     after = chunk.cursor.get("after")
     return UUID(after) if after else None
@@ -168,8 +236,15 @@ def pass_time_daily(context: Context) -> None:
         jobs.create(session, PASSING_TIME, {})
 
 
-JOBS: dict[str, JobFunction] = {CALIBRATION: calibrate, PASSING_TIME: pass_time}
+def cluster_nightly(context: Context) -> None:
+    """After the calibration, whose as_of it takes."""
+    with context.sessions.begin() as session:
+        jobs.create(session, CLUSTERING, {})
+
+
+JOBS: dict[str, JobFunction] = {CALIBRATION: calibrate, PASSING_TIME: pass_time, CLUSTERING: cluster}
 SCHEDULE = (
     Scheduled("passing-time", "5 0 * * *", pass_time_daily),
     Scheduled("nightly-calibration", "10 2 * * *", calibrate_nightly),
+    Scheduled("nightly-clustering", "10 3 * * *", cluster_nightly),
 )

@@ -337,3 +337,48 @@ satisfaction = Table(
     Column("effective_at", Timestamptz, nullable=False),
     Index(None, "customer_id"),
 )
+
+# A run that groups everybody by how they buy and forecasts what they will spend, from the facts before as_of (the beginning of a
+# day). clusters and spend are what was learnt: reasons against it, parameters, quality (rules/clustering.py). compared customers
+# were in a cluster in the run before and are in one now, kept of them in that of the same label. At most one run is current.
+clustering = Table(
+    "clustering",
+    metadata,
+    Column("clustering_id", Uuid, primary_key=True),
+    Column("calibration_id", Uuid, nullable=False),
+    Column("as_of", Timestamptz, nullable=False),
+    Column("state", Text, nullable=False),  # measuring, current, past, superseded
+    Column("clusters", JSONB),
+    Column("spend", JSONB),
+    Column("compared", BigInteger, nullable=False, server_default=text("0")),
+    Column("kept", BigInteger, nullable=False, server_default=text("0")),
+    Column("created_at", Timestamptz, nullable=False, server_default=func.now()),
+    Column("effective_at", Timestamptz),
+    Index("ix_clustering_state_current", "state", unique=True, postgresql_where=text("state = 'current'")),
+)
+
+# What each run found; labels stay from run to run. compared and kept are of those who were in this cluster before.
+cluster = Table(
+    "cluster",
+    metadata,
+    Column("clustering_id", Uuid, primary_key=True),
+    Column("label", Integer, primary_key=True, autoincrement=False),
+    Column("words", JSONB, nullable=False),
+    Column("leading_features", JSONB, nullable=False),
+    Column("rule", JSONB),
+    Column("compared", BigInteger, nullable=False, server_default=text("0")),
+    Column("kept", BigInteger, nullable=False, server_default=text("0")),
+)
+
+# What the current run, and one that is being made, says of everybody; null is what was not learnt. Minor units of the accounting
+# currency.
+customer_cluster = Table(
+    "customer_cluster",
+    metadata,
+    Column("customer_id", Uuid, primary_key=True),
+    Column("clustering_id", Uuid, primary_key=True),
+    Column("label", Integer),
+    Column("forecast_90_minor", BigInteger),
+    Column("baseline_90_minor", BigInteger),
+    Index(None, "clustering_id", "label", "customer_id"),
+)

@@ -1,4 +1,3 @@
-from contextlib import suppress
 from datetime import UTC, datetime
 from uuid import uuid4
 
@@ -8,6 +7,7 @@ from sqlalchemy import text
 from services.scoring.app import SERVICE
 from services.scoring.jobs import calibrate, calibrate_nightly
 from shared.jobs.schedule import Context
+from tests.scoring.chunks import die_inside_a_chunk, one_chunk
 from tests.scoring.world import MIDNIGHT, NOON, World, days
 
 
@@ -195,33 +195,13 @@ def test_a_purchase_during_the_first_calibration_never_takes_the_credit_for_it(w
     many(world)
     job = world.calibration(MIDNIGHT)
     while job.cursor.get("phase") != "reband":
-        one_chunk(job)
+        one_chunk(job, calibrate)
     world.happens(world.purchase("c199", "fresh", 1, MIDNIGHT))
     (changed,) = world.announced("tier_changed", "c199")
     assert (changed["tier"], changed["initial"], changed["reason"]) == ("platinum", True, "calibration")
     calibrate(job)
     assert len(world.announced("tier_changed", "c199")) == 1
     world.assert_sound()
-
-
-class Killed(BaseException):
-    pass
-
-
-def one_chunk(job) -> None:
-    """Let the job do one chunk and no more."""
-    whole, chunks = job.chunk, iter([job.chunk])
-
-    def chunk():
-        try:
-            return next(chunks)()
-        except StopIteration:
-            raise Killed from None
-
-    job.chunk = chunk
-    with suppress(Killed):
-        calibrate(job)
-    job.chunk = whole
 
 
 def test_a_calibration_killed_in_any_chunk_and_resumed_gives_the_same(
@@ -238,10 +218,10 @@ def test_a_calibration_killed_in_any_chunk_and_resumed_gives_the_same(
     epoch, parameters = 1, job.parameters
     chunks = 0
     while job.cursor.get("phase") != "done":
-        die_inside_a_chunk(job)
+        die_inside_a_chunk(job, calibrate)
         epoch += 1
         job = world.taken_over(job.id, parameters, epoch)
-        one_chunk(job)
+        one_chunk(job, calibrate)
         chunks += 1
     assert chunks > 8
     assert world.state() == expected
@@ -264,30 +244,10 @@ def forget(world: World) -> None:
             session.execute(text(f"delete from {table}"))
 
 
-def die_inside_a_chunk(job) -> None:
-    """The work of a chunk is done and not committed."""
-    whole = job.chunk
-
-    class Dying:
-        def __enter__(self):
-            self.chunk = whole()
-            return self.chunk.__enter__()
-
-        def __exit__(self, *error):
-            with suppress(Killed):
-                self.chunk.__exit__(Killed, Killed(), None)
-            raise Killed
-
-    job.chunk = Dying
-    with pytest.raises(Killed):
-        calibrate(job)
-    job.chunk = whole
-
-
 def test_a_later_calibration_supersedes_one_that_is_slower(world: World) -> None:
     many(world)
     slow, fast = world.calibration(MIDNIGHT - days(5)), world.calibration(MIDNIGHT)
-    one_chunk(slow)
+    one_chunk(slow, calibrate)
     calibrate(fast)
     calibrate(slow)
     assert slow.report["superseded"] is True

@@ -1,5 +1,12 @@
 """Scoring's API: the routes."""
 
-from services.scoring.api import calibrations, explanations, personal_data, reports, scores
+from services.scoring.api import calibrations, clusters, explanations, personal_data, reports, scores
 
-ROUTERS = (scores.router, explanations.router, calibrations.router, reports.router, personal_data.router)
+ROUTERS = (
+    scores.router,
+    explanations.router,
+    calibrations.router,
+    clusters.router,
+    reports.router,
+    personal_data.router,
+)

@@ -140,6 +140,37 @@ class TrendOut(BaseModel):
     before_minor: int
 
 
+class ClusterWords(BaseModel):
+    """What the customers of a cluster are known for."""
+
+    zh: str
+    en: str
+
+
+class ClusterOfCustomerOut(BaseModel):
+    """The group of customers who buy alike that this one was in as of ``as_of``, by the clustering in force; null with
+    ``reasons`` where no groups could be found."""
+
+    label: int | None = Field(description="stays the same from run to run")
+    words: ClusterWords | None
+    as_of: datetime
+    reasons: list[str]
+
+
+class SpendForecastOut(BaseModel):
+    """Net spend expected in the ``days`` from ``as_of`` on. ``method`` is the regression, or the best naive forecast where the
+    regression did not beat every one of them on the 90 days before; null with ``reasons`` where there is too little to learn
+    from."""
+
+    as_of: datetime
+    days: int
+    spend_minor: int | None
+    method: Literal["regression", "last_90_days", "mean_rate", "population_mean"] | None
+    baseline_minor: int | None = Field(description="what the best naive forecast says of this customer")
+    baseline: Literal["last_90_days", "mean_rate", "population_mean"] | None
+    reasons: list[str]
+
+
 class TierOut(BaseModel):
     """``downgrade_due_at``: the first calibration as of then or later lowers the tier, unless it is deserved again."""
 
@@ -184,6 +215,10 @@ class ScoreOut(BaseModel):
     churn: ChurnOut | None
     next_purchase: NextPurchaseOut | None
     trend: TrendOut | None
+    cluster: ClusterOfCustomerOut | None = Field(
+        description="null before the first clustering and for one whom it did not see buy"
+    )
+    forecast: SpendForecastOut | None = Field(description="null as `cluster`")
     tier: TierOut | None
     satisfaction: SatisfactionOut | None
     calibration: CalibrationOut | None

@@ -1,7 +1,7 @@
 """Numbers out of the database and into it as numpy arrays, without a Python object for each: a million customers are some
 megabytes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -21,9 +21,11 @@ _TRAILER = 2
 
 
 def arrays(
-    session: Session, query: str, parameters: Mapping[str, Any], columns: Mapping[str, Kind]
+    session: Session, query: str, parameters: Mapping[str, Any], columns: Sequence[str] | Mapping[str, Kind]
 ) -> dict[str, Any]:
-    """The columns of ``query``, which are never null, by their names in their order; %(name)s are parameters."""
+    """The columns of ``query``, which are never null, by their names in their order, bigint where nothing else is said;
+    %(name)s are parameters."""
+    kinds = columns if isinstance(columns, Mapping) else dict.fromkeys(columns, "bigint")
     received = bytearray()
     with (
         _driver(session).cursor() as cursor,
@@ -32,13 +34,13 @@ def arrays(
         for block in copy:
             received += block
     fields: list[tuple[str, str]] = [("fields", ">i2")]
-    for name, kind in columns.items():
+    for name, kind in kinds.items():
         fields += [(f"{name} length", ">i4"), (name, _KINDS[kind])]
     row = np.dtype(fields)
     rows = np.frombuffer(
         received, row, offset=_HEADER, count=(len(received) - _HEADER - _TRAILER) // row.itemsize
     )
-    return {name: rows[name].astype(_KINDS[kind][1:]) for name, kind in columns.items()}
+    return {name: rows[name].astype(_KINDS[kind][1:]) for name, kind in kinds.items()}
 
 
 def execute(session: Session, statement: str, parameters: Mapping[str, Any]) -> None:

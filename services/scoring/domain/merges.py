@@ -13,7 +13,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from services.scoring.domain import calibrations, facts, outlooks, scores
+from services.scoring.domain import calibrations, clusterings, facts, outlooks, scores
 from services.scoring.domain.calibrations import Calibration
 from services.scoring.domain.causes import Cause
 from services.scoring.tables import customer
@@ -49,6 +49,7 @@ def follow(session: Session, events: Sequence[Merge]) -> None:
         {"sides": moves.sides, "merged": [each for each in moves.sides if each not in owners]},
     )
     outlooks.forget_unscored(session, moves.sides)
+    clusterings.forget(session, moves.sides)
     if calibration is not None:
         standing = [each for each in moves.sides if each in owners and each not in moves.erased]
         _score(session, calibration, standing, moves)
@@ -62,6 +63,7 @@ def erase(session: Session, events: Sequence[CustomerErased]) -> None:
         session.execute(
             text(f"delete from {name} where customer_id = any(cast(:ids as uuid[]))"), {"ids": erased}
         )
+    clusterings.forget(session, erased)
     session.execute(
         text("delete from satisfaction where recorded_customer_id = any(cast(:ids as uuid[]))"),
         {"ids": erased},

@@ -14,7 +14,7 @@ import numpy as np
 from sqlalchemy import insert, text
 from sqlalchemy.orm import Session
 
-from services.scoring.domain.arrays import Kind, arrays
+from services.scoring.domain.arrays import arrays
 from services.scoring.domain.calibrations import Calibration, minor_per_unit
 from services.scoring.domain.facts import books
 from services.scoring.rules import bgnbd, gamma_gamma, holdout, sufficiency
@@ -41,8 +41,7 @@ def fit(session: Session, calibration_id: UUID) -> dict[str, list[str]]:
     """Fit everything to what the calibration counted, and store it; gives the reasons against each model. Repeating it
     changes nothing."""
     open_books = books(session)
-    columns: dict[str, Kind] = dict.fromkeys(_COLUMNS, "bigint")
-    counted = arrays(session, _COUNTED, {"id": calibration_id, "zone": open_books.time_zone}, columns)
+    counted = arrays(session, _COUNTED, {"id": calibration_id, "zone": open_books.time_zone}, _COLUMNS)
     x, span, age = counted["x"], counted["span"], counted["age"]
     purchases, churn = _purchases(x, span, age, counted)
     fitted = {

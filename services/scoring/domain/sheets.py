@@ -16,6 +16,7 @@ from services.scoring.tables import customer
 from shared.customers import owner_of
 
 WINDOWS = (30, 90, 365)
+FORECAST_DAYS = 90  # as customer_cluster.forecast_90_minor says
 
 # Before the first calibration the as-of date is the end of the customer's own last fact's day.
 _SHEETS = """
@@ -31,7 +32,10 @@ _SHEETS = """
            o.churn_band, o.churn_probability, o.purchases, o.purchases_low, o.purchases_high, o.spend_minor, o.clv_minor,
            o.clv_low_minor, o.clv_high_minor, o.confidence, o.usual_gap_days, o.gap_spread_days, o.next_on, o.next_from,
            o.next_until, o.trend, o.trend_deviation, o.recent_minor, o.before_minor, o.moves_on,
-           (select jsonb_object_agg(kind, to_jsonb(reasons)) from model where calibration_id = o.calibration_id) as reasons
+           (select jsonb_object_agg(kind, to_jsonb(reasons)) from model where calibration_id = o.calibration_id) as reasons,
+           q.customer_id is not null as clustered, q.label, q.forecast_90_minor, q.baseline_90_minor, l.words,
+           g.as_of as clustered_as_of, g.clusters -> 'reasons' as cluster_reasons, g.spend -> 'reasons' as forecast_reasons,
+           g.spend -> 'parameters' ->> 'method' as method, g.spend -> 'parameters' ->> 'baseline' as baseline
     from ({customers}) c
     left join metrics m using (customer_id) left join score s using (customer_id)
     left join outlook o using (customer_id) left join accounting b on true
@@ -42,6 +46,9 @@ _SHEETS = """
     left join calibration k on k.calibration_id = s.calibration_id
     left join policy p on p.version = k.policy_version
     left join tier t using (customer_id)
+    left join clustering g on g.state = 'current'
+    left join customer_cluster q on q.clustering_id = g.clustering_id and q.customer_id = c.customer_id
+    left join cluster l on l.clustering_id = q.clustering_id and l.label = q.label
     left join lateral (
         select satisfaction, measure, effective_at from satisfaction
         where customer_id = c.customer_id order by effective_at desc, recorded_customer_id limit 1) a on true
@@ -110,6 +117,8 @@ def _sheet(session: Session, row: Row[Any]) -> Sheet:
         "churn": _churn(row),
         "next_purchase": _next_purchase(row),
         "trend": _trend(row, policy),
+        "cluster": _cluster(row),
+        "forecast": _forecast(row),
         "tier": None
         if row.tier is None
         else {
@@ -272,4 +281,31 @@ def _trend(row: Row[Any], policy: Policy | None) -> Sheet | None:
         "days": policy.forecast.trend_days,
         "recent_minor": row.recent_minor,
         "before_minor": row.before_minor,
+    }
+
+
+def _cluster(row: Row[Any]) -> Sheet | None:
+    """Null before the first clustering and for one whom it did not see buy."""
+    if not row.clustered:
+        return None
+    return {
+        "label": row.label,
+        "words": row.words,
+        "as_of": row.clustered_as_of,
+        "reasons": row.cluster_reasons,
+    }
+
+
+def _forecast(row: Row[Any]) -> Sheet | None:
+    """Null as ``_cluster`` is."""
+    if not row.clustered:
+        return None
+    return {
+        "as_of": row.clustered_as_of,
+        "days": FORECAST_DAYS,
+        "spend_minor": row.forecast_90_minor,
+        "method": row.method,
+        "baseline_minor": row.baseline_90_minor,
+        "baseline": row.baseline,
+        "reasons": row.forecast_reasons,
     }

@@ -155,6 +155,11 @@ class Holdout:
             self.forecast.mae < other.mae and self.forecast.rmse < other.rmse for other in self.naive.values()
         )
 
+    @property
+    def best_naive(self) -> str:
+        """The naive forecast with the smallest root mean squared error, which the mean of what is to come makes smallest."""
+        return min(self.naive, key=lambda name: self.naive[name].rmse)
+
 
 def hold_out(fitted: Model, matrix: Matrix, spent: Vector) -> Holdout:
     """Compare on features as of a later day and the net spend of the 90 days after it; all of it counts, refunds too."""
