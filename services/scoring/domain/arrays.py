@@ -25,7 +25,9 @@ def arrays(
 ) -> dict[str, Any]:
     """The columns of ``query``, which are never null, by their names in their order, bigint where nothing else is said;
     %(name)s are parameters."""
-    kinds = columns if isinstance(columns, Mapping) else dict.fromkeys(columns, "bigint")
+    kinds: dict[str, Kind] = (
+        dict(columns) if isinstance(columns, Mapping) else dict.fromkeys(columns, "bigint")
+    )
     received = bytearray()
     with (
         _driver(session).cursor() as cursor,
