@@ -100,6 +100,13 @@ INVARIANTS = {
                 select from tier_resting join customer c using (customer_id) where c.merged_into is null
                     and not exists (select from customer loser where loser.merged_into = c.customer_id))""",
     "facts_are_with_their_owners": everything_is_with_its_owner("customer", FACTS),
+    "recommendations_are_whole": """
+        select count(*) = 0
+        from recommendation_set s full join (
+            select set_id, count(*) filter (where is_related) as related_count
+            from (select set_id, true as is_related from related_product
+                  union all select set_id, false from bestseller) row group by set_id) r using (set_id)
+        where s.state is null or s.state = 'current' and s.related_count <> coalesce(r.related_count, 0)""",
     "tiers_only_after_a_calibration": (
         "select not exists (select from tier) or exists (select from calibration where effective_at is not null)"
     ),
