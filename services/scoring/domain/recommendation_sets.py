@@ -20,7 +20,7 @@ from services.scoring.rules.related import FEWEST_BUYERS, Integers, Related, rel
 
 BESTSELLER_DAYS = 90
 # Enough to fill 50 places for nearly everybody, whatever they own of them.
-BESTSELLERS = 200
+BESTSELLERS = 100
 # Rows of a portion: some tenths of a second.
 WRITTEN_AT_ONCE = 20_000
 

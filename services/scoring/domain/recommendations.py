@@ -116,7 +116,7 @@ def for_customer(session: Session, customer_id: UUID, limit: int) -> Answer:
         session, _PRODUCTS, {"skus": concerned, "sources": bought}, prepare=False, binary=True
     ).fetchall()
     names = {sku: {"zh": name_zh, "en": name_en} for sku, *_, name_zh, name_en in rows}
-    products = {sku: Product(*facts) for sku, *facts, _, _ in rows}
+    products = {row[0]: Product(*row[1:6]) for row in rows}
     chosen = recommend(owned, related, products, [*of_segment, *of_everybody], segment or "", limit)
     return {
         "customer_id": owner,
