@@ -77,9 +77,13 @@ def related_by_sku(blocks: Sequence[Related], catalogue: Sequence[str]) -> Rows:
     return rows
 
 
+def buyers_of(customers: Bought) -> Counter[str]:
+    return Counter(sku for owned in customers.values() for sku in owned)
+
+
 def bestsellers(customers: Bought) -> list[str]:
     """By the number of customers who bought them, ties by sku."""
-    counts = Counter(sku for owned in customers.values() for sku in owned)
+    counts = buyers_of(customers)
     return sorted(counts, key=lambda sku: (-counts[sku], sku))
 
 

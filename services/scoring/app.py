@@ -103,6 +103,13 @@ INVARIANTS = {
     "clusters_are_of_those_who_are_there": """
         select not exists (
             select from customer_cluster join customer c using (customer_id) where c.state <> 'active')""",
+    "recommendations_are_whole": """
+        select count(*) = 0
+        from recommendation_set s full join (
+            select set_id, count(*) filter (where is_related) as related_count
+            from (select set_id, true as is_related from related_product
+                  union all select set_id, false from bestseller) row group by set_id) r using (set_id)
+        where s.state is null or s.state = 'current' and s.related_count <> coalesce(r.related_count, 0)""",
     "tiers_only_after_a_calibration": (
         "select not exists (select from tier) or exists (select from calibration where effective_at is not null)"
     ),

@@ -11,12 +11,13 @@ from services.scoring.domain.causes import Cause
 from services.scoring.tables import customer
 from shared import jobs
 from shared.customers import lock_active
-from shared.jobs.runner import Chunk, JobFunction, RunningJob
+from shared.jobs.runner import Chunk, JobCancelled, JobFunction, RunningJob
 from shared.jobs.schedule import Context, Scheduled
 
 CALIBRATION = "calibration"
 PASSING_TIME = "passing_time"
 CLUSTERING = "clustering"
+RECOMMENDATIONS = "recommendations"
 # Counting only reads; re-banding holds its customers' locks, so reactions to them wait for one such chunk (about 0.2 s).
 COUNTED_AT_ONCE = 20_000
 REBANDED_AT_ONCE = 1_000
@@ -215,6 +216,66 @@ def _sweep(job: RunningJob, chunk: Chunk) -> None:
     chunk.cursor = {"phase": "sweep" if swept else "done"}
 
 
+def renew_recommendations(job: RunningJob) -> None:
+    """Make what recommendations are made from anew, beside what is in force, and put it in force in one transaction.
+
+    The job's id is the set's. A run that died starts over; the one that began last gives up any other, which then ends as
+    superseded.
+    """
+    if job.cursor.get("phase") == "done":
+        return
+    try:
+        if not _renew_recommendations(job):
+            with job.chunk() as chunk:
+                chunk.report["superseded"] = True
+                chunk.cursor = {"phase": "done"}
+    except JobCancelled:
+        from services.scoring.domain import recommendation_sets
+
+        with job.sessions.begin() as session:
+            recommendation_sets.give_up(session, job.id)
+        raise
+
+
+def _renew_recommendations(job: RunningJob) -> bool:
+    """False where another run has given this one up."""
+    from services.scoring.domain import recommendation_sets  # which brings numpy and scipy
+
+    with job.chunk() as chunk:
+        as_of = recommendation_sets.begin(chunk.session, job.id)
+        chunk.advance(processed=-job.cursor.get("products", 0))
+        chunk.cursor = {"phase": "relate", "products": 0, "related": 0}
+    with job.chunk() as chunk:
+        kept = recommendation_sets.kept_before(chunk.session, as_of)
+        chunk.total = len(kept.skus)
+    for portion in recommendation_sets.related(kept):
+        with job.chunk() as chunk:
+            if not recommendation_sets.is_wanted(chunk.session, job.id):
+                return False
+            rows = recommendation_sets.write_related(chunk.session, job.id, kept.skus, portion)
+            _reach(chunk, max((int(block.product.max(initial=-1)) + 1 for block in portion), default=0))
+            chunk.cursor["related"] += rows
+    with job.chunk() as chunk:
+        if not recommendation_sets.is_wanted(chunk.session, job.id):
+            return False
+        bestsellers = recommendation_sets.write_bestsellers(chunk.session, job.id, as_of)
+    with job.chunk() as chunk:
+        related = chunk.cursor["related"]
+        if not recommendation_sets.take_effect(chunk.session, job.id, related):
+            return False
+        _reach(chunk, len(kept.skus))
+        chunk.report = {"as_of": as_of.isoformat(), "related": related, "bestsellers": bestsellers}
+        chunk.cursor = {"phase": "done"}
+    return True
+
+
+def _reach(chunk: Chunk, products: int) -> None:
+    """So many products are done; those behind the last one with a row go with nothing."""
+    products = max(products, chunk.cursor["products"])
+    chunk.advance(processed=products - chunk.cursor["products"])
+    chunk.cursor["products"] = products
+
+
 def _after(chunk: Chunk) -> UUID | None:
     after = chunk.cursor.get("after")
     return UUID(after) if after else None
@@ -242,9 +303,21 @@ def cluster_nightly(context: Context) -> None:
         jobs.create(session, CLUSTERING, {})
 
 
-JOBS: dict[str, JobFunction] = {CALIBRATION: calibrate, PASSING_TIME: pass_time, CLUSTERING: cluster}
+def renew_recommendations_nightly(context: Context) -> None:
+    """After the calibration, from whose segments bestsellers are taken."""
+    with context.sessions.begin() as session:
+        jobs.create(session, RECOMMENDATIONS, {})
+
+
+JOBS: dict[str, JobFunction] = {
+    CALIBRATION: calibrate,
+    PASSING_TIME: pass_time,
+    CLUSTERING: cluster,
+    RECOMMENDATIONS: renew_recommendations,
+}
 SCHEDULE = (
     Scheduled("passing-time", "5 0 * * *", pass_time_daily),
     Scheduled("nightly-calibration", "10 2 * * *", calibrate_nightly),
+    Scheduled("nightly-recommendations", "40 2 * * *", renew_recommendations_nightly),
     Scheduled("nightly-clustering", "10 3 * * *", cluster_nightly),
 )

@@ -114,6 +114,7 @@ product = Table(
     Column("accessory_of", Text),
     Column("active", Boolean, nullable=False),
     Column("effective_at", Timestamptz, nullable=False),
+    Index("ix_product_accessory_of", "accessory_of", postgresql_where=text("accessory_of is not null")),
 )
 
 # One row per customer with a fact. Only integers and times, moved by what each fact changes; an invariant compares them
@@ -381,4 +382,43 @@ customer_cluster = Table(
     Column("forecast_90_minor", BigInteger),
     Column("baseline_90_minor", BigInteger),
     Index(None, "clustering_id", "label", "customer_id"),
+)
+
+# What recommendations are made from, all of it as of one moment: counting, then current instead of the one before, of which
+# nothing is kept. Its rows are written under a lock on this one.
+recommendation_set = Table(
+    "recommendation_set",
+    metadata,
+    Column("set_id", Uuid, primary_key=True),
+    Column("as_of", Timestamptz, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("related_count", BigInteger, nullable=False, server_default=text("0")),
+    Column("created_at", Timestamptz, nullable=False, server_default=func.now()),
+    Column("effective_at", Timestamptz),
+    Index("ix_recommendation_set_current", "state", unique=True, postgresql_where=text("state = 'current'")),
+)
+
+# The best first: score is G², buyers those of both, lift how many times as many as chance would have (rules/related.py).
+related_product = Table(
+    "related_product",
+    metadata,
+    Column("set_id", Uuid, primary_key=True),
+    Column("sku", Text, primary_key=True),
+    Column("place", SmallInteger, primary_key=True, autoincrement=False),
+    Column("related_sku", Text, nullable=False),
+    Column("score", Double, nullable=False),
+    Column("buyers", BigInteger, nullable=False),
+    Column("lift", Double, nullable=False),
+)
+
+# By segment, '' for everybody: what most customers bought and kept in the last 90 days, and what it brought in.
+bestseller = Table(
+    "bestseller",
+    metadata,
+    Column("set_id", Uuid, primary_key=True),
+    Column("segment", Text, primary_key=True),
+    Column("place", SmallInteger, primary_key=True, autoincrement=False),
+    Column("sku", Text, nullable=False),
+    Column("buyers", BigInteger, nullable=False),
+    Column("revenue_minor", BigInteger, nullable=False),
 )

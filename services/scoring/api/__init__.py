@@ -1,6 +1,14 @@
 """Scoring's API: the routes."""
 
-from services.scoring.api import calibrations, clusters, explanations, personal_data, reports, scores
+from services.scoring.api import (
+    calibrations,
+    clusters,
+    explanations,
+    personal_data,
+    recommendations,
+    reports,
+    scores,
+)
 
 ROUTERS = (
     scores.router,
@@ -8,5 +16,6 @@ ROUTERS = (
     calibrations.router,
     clusters.router,
     reports.router,
+    recommendations.router,
     personal_data.router,
 )

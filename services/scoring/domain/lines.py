@@ -40,6 +40,20 @@ class TakenBack(NamedTuple):
     amount_minor: int
 
 
+# What was bought and, negative, what came back of it; {bought} says of which purchases p, {returned} of which returns r. What
+# was called off was never bought, and nothing of it came back.
+NET_LINES = """
+    select p.customer_id, l.sku, p.occurred_at, l.quantity, l.amount_minor
+    from purchase p join purchase_line l using (purchase_id)
+    where {bought} and not exists (
+        select from purchase_return c where c.return_id = p.purchase_id and c.cancellation)
+    union all
+    select r.customer_id, l.sku, null, -l.quantity, -l.amount_minor
+    from purchase_return r join purchase_return_line l using (return_id)
+    where {returned} and not exists (
+        select from purchase_return c where c.return_id = r.purchase_id and c.cancellation)
+"""
+
 _RECORD_BOUGHT = """
     insert into purchase_line (
         purchase_id, line, sku, category, brand, quantity, amount_minor, discount_minor, cost_minor)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import date
 from heapq import nsmallest
 from math import ceil
-from typing import Literal
+from typing import Literal, NamedTuple
 
 # Chosen on the real file, train before 2011-06-10 and validated to 2011-09-10 (tests/recommending.py): half-lives from
 # 60 to 365 days and anything above 50 products are equal within the noise.
@@ -18,8 +18,7 @@ CATEGORY_SHARE = 0.4
 Kind = Literal["bought_together", "accessory", "category", "bestseller"]
 
 
-@dataclass(frozen=True)
-class Product:
+class Product(NamedTuple):
     """``category`` is what recommendations are varied by (None: unknown, never counted); ``stock`` None is not kept track of."""
 
     category: str | None = None
