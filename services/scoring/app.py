@@ -11,6 +11,7 @@ from sqlalchemy.engine import make_url
 from services.scoring import jobs, reactions
 from services.scoring.domain.facts import METRICS_FROM_FACTS
 from services.scoring.domain.merges import FACTS
+from services.scoring.domain.policies import AUDITED_ROWS
 from services.scoring.tables import metadata
 from shared import migrate, verification
 from shared.database import open_engine, open_sessions
@@ -150,6 +151,7 @@ SERVICE = Service(
     consumers=(reactions.CONSUMER,),
     jobs=jobs.JOBS,
     schedule=jobs.SCHEDULE,
+    audited_rows=AUDITED_ROWS,
     state=STATE,
     invariants=INVARIANTS,
     hashes={"metrics_hash": ("metrics",)},

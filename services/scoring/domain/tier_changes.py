@@ -35,6 +35,8 @@ def events(
     level = decision.standing.level
     if level is None or decision.kind == "kept":
         return []
+    if decision.kind == "noticed" and not policy.notice:
+        return []
     if decision.kind == "noticed" and decision.standing.downgrade_due_at is not None:
         return [
             TierDowngradeDue(
