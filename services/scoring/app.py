@@ -100,6 +100,12 @@ INVARIANTS = {
             and not exists (
                 select from tier_resting join customer c using (customer_id) where c.merged_into is null
                     and not exists (select from customer loser where loser.merged_into = c.customer_id))""",
+    # Of those who stand for themselves: who is marked holds exactly what was given, and nobody else is marked.
+    "manual_tiers_are_held": """
+        select not exists (
+            select from tier t full join manual_tier m using (customer_id) join customer c using (customer_id)
+            where c.merged_into is null and (coalesce(t.manual, false) <> (m.customer_id is not null)
+                or t.manual and t.tier <> m.tier))""",
     "facts_are_with_their_owners": everything_is_with_its_owner("customer", FACTS),
     "tiers_only_after_a_calibration": (
         "select not exists (select from tier) or exists (select from calibration where effective_at is not null)"

@@ -6,7 +6,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from services.scoring.domain import backtests, calibrations, facts, outlooks, scores
+from services.scoring.domain import backtests, calibrations, facts, manual_tiers, outlooks, scores
 from services.scoring.domain.causes import Cause
 from services.scoring.tables import customer
 from shared import jobs
@@ -17,6 +17,7 @@ from shared.jobs.schedule import Context, Scheduled
 CALIBRATION = "calibration"
 PASSING_TIME = "passing_time"
 BACKTEST = "backtest"
+TIER_EXPIRY = "tier_expiry"
 # Counting only reads; re-banding holds its customers' locks, so reactions to them wait for one such chunk (about 0.2 s).
 COUNTED_AT_ONCE = 20_000
 REBANDED_AT_ONCE = 1_000
@@ -187,6 +188,19 @@ def _compare(job: RunningJob, chunk: Chunk) -> None:
     chunk.cursor = {"phase": "compare", "after": str(ids[-1])}
 
 
+def expire_tiers(job: RunningJob) -> None:
+    """Release the manual tiers that have ended."""
+    while not job.cursor.get("done"):
+        with job.chunk() as chunk:
+            session = chunk.session
+            calibrations.enter(session)
+            ids = manual_tiers.expired(session, REBANDED_AT_ONCE)
+            lock_active(session, customer, ids)
+            manual_tiers.expire(session, ids)
+            chunk.advance(processed=len(ids))
+            chunk.cursor = {"done": len(ids) < REBANDED_AT_ONCE}
+
+
 def _after(chunk: Chunk) -> UUID | None:
     after = chunk.cursor.get("after")
     return UUID(after) if after else None
@@ -208,8 +222,20 @@ def pass_time_daily(context: Context) -> None:
         jobs.create(session, PASSING_TIME, {})
 
 
-JOBS: dict[str, JobFunction] = {CALIBRATION: calibrate, PASSING_TIME: pass_time, BACKTEST: backtest}
+def expire_tiers_daily(context: Context) -> None:
+    """Before the nightly calibration."""
+    with context.sessions.begin() as session:
+        jobs.create(session, TIER_EXPIRY, {})
+
+
+JOBS: dict[str, JobFunction] = {
+    CALIBRATION: calibrate,
+    PASSING_TIME: pass_time,
+    BACKTEST: backtest,
+    TIER_EXPIRY: expire_tiers,
+}
 SCHEDULE = (
     Scheduled("passing-time", "5 0 * * *", pass_time_daily),
     Scheduled("nightly-calibration", "10 2 * * *", calibrate_nightly),
+    Scheduled("tier-expiry", "40 0 * * *", expire_tiers_daily),
 )
