@@ -50,7 +50,7 @@ def _policy(content: Any, at: str) -> Iterator[PolicyFault]:
     yield from _object(
         {
             "weights": _weights,
-            "small_base": _whole(0, 1_000_000),
+            "small_base": _whole(1, 1_000_000),
             "fixed_bands": _object(
                 {
                     "recency_days": _bands(falling=True),
