@@ -228,9 +228,13 @@ def test_what_was_earned_in_one_year_holds_through_the_next_and_the_sheet_says_w
     published(world, drafted(world, qualification=PERIOD, tiers=BY_REVENUE, grace_days=0))
     world.calibrated(NEW_YEAR)
     assert world.score("ann")["tier"]["code"] == "silver"
-    for late in (1, 364):
+    # As of midnight of the first of January the year that has just ended is under way for the last time.
+    for late in (1, 364, 365):
         world.calibrated(NEW_YEAR + days(late))
-        assert world.score("ann")["tier"]["code"] == "silver"
+        assert (world.score("ann")["tier"]["code"], world.score("ann")["tier"]["downgrade_due_at"]) == (
+            "silver",
+            None,
+        )
     world.happens(world.purchase("ann", "P2", 20_00, NEW_YEAR + days(100)))
     assert world.score("ann")["tier"]["qualifying"] == 150_00, "the better of both years"
     world.calibrated(NEW_YEAR + days(366))
