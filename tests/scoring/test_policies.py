@@ -334,7 +334,10 @@ def test_a_tier_that_a_policy_no_longer_knows_gives_way_to_what_is_deserved(worl
     many(world)
     world.calibrated(MIDNIGHT)
     assert world.score("c199")["tier"]["code"] == "platinum"
-    published(world, drafted(world, tiers=OTHER_TIERS[:2]))
+    draft = drafted(world, tiers=OTHER_TIERS[:2])
+    gone = sum(tier in ("gold", "platinum") for tier, _ in tiers(world).values())
+    assert tried(world, draft)["displaced"] == gone > 0
+    published(world, draft)
     world.calibrated(MIDNIGHT)
     assert {tier for tier, _ in tiers(world).values()} <= {"standard", "silver"}
     last = world.announced("tier_changed", "c199")[-1]

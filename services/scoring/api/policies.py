@@ -102,6 +102,9 @@ class BacktestOut(BaseModel):
     rising: int
     falling: int
     first: int = Field(description="customers who would get their first tier")
+    displaced: int = Field(
+        description="customers whose tier the policy does not know: they get another at once"
+    )
     rising_share: float
     falling_share: float
     cells: list[BacktestCell]

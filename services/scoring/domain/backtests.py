@@ -171,15 +171,17 @@ def finish(session: Session, backtest_id: UUID) -> dict[str, int]:
 
 
 def outcome(row: Row[Any]) -> dict[str, int]:
-    """Customers who would rise, fall (at once or after the grace) or get a first tier, and all who were looked at. The tiers
-    tell what is higher; whoever leaves one that the policy does not know neither rises nor falls."""
+    """Customers who would rise, fall (at once or after the grace), get a first tier, or lose one that the policy does not know
+    (``displaced``: which is higher nobody can say), and all who were looked at."""
     position: dict[str | None, int] = {each["code"]: i for i, each in enumerate(row.content["tiers"])}
-    found = {"customers": 0, "rising": 0, "falling": 0, "first": 0}
+    found = {"customers": 0, "rising": 0, "falling": 0, "first": 0, "displaced": 0}
     for cell in row.cells:
         found["customers"] += cell["customers"]
         before, after = position.get(cell["from"]), position.get(cell["to"])
         if cell["from"] is None and after is not None:
             found["first"] += cell["customers"]
+        elif before is None and after is not None:
+            found["displaced"] += cell["customers"]
         elif before is not None and after is not None and before != after:
             found["rising" if after > before else "falling"] += cell["customers"]
     return found
