@@ -11,6 +11,7 @@ from sqlalchemy.engine import make_url
 from services.scoring import jobs, reactions
 from services.scoring.domain.facts import METRICS_FROM_FACTS
 from services.scoring.domain.merges import FACTS
+from services.scoring.domain.policies import AUDITED_ROWS
 from services.scoring.tables import metadata
 from shared import migrate, verification
 from shared.database import open_engine, open_sessions
@@ -99,6 +100,12 @@ INVARIANTS = {
             and not exists (
                 select from tier_resting join customer c using (customer_id) where c.merged_into is null
                     and not exists (select from customer loser where loser.merged_into = c.customer_id))""",
+    # Of those who stand for themselves: who is marked holds exactly what was given, and nobody else is marked.
+    "manual_tiers_are_held": """
+        select not exists (
+            select from tier t full join manual_tier m using (customer_id) join customer c using (customer_id)
+            where c.merged_into is null and (coalesce(t.manual, false) <> (m.customer_id is not null)
+                or t.manual and t.tier <> m.tier))""",
     "facts_are_with_their_owners": everything_is_with_its_owner("customer", FACTS),
     "clusters_are_of_those_who_are_there": """
         select not exists (
@@ -184,6 +191,7 @@ SERVICE = Service(
     consumers=(reactions.CONSUMER,),
     jobs=jobs.JOBS,
     schedule=jobs.SCHEDULE,
+    audited_rows=AUDITED_ROWS,
     state=STATE,
     invariants=INVARIANTS,
     hashes={"metrics_hash": ("metrics",)},

@@ -6,7 +6,15 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from services.scoring.domain import calibrations, clusterings, facts, outlooks, scores
+from services.scoring.domain import (
+    backtests,
+    calibrations,
+    clusterings,
+    facts,
+    manual_tiers,
+    outlooks,
+    scores,
+)
 from services.scoring.domain.causes import Cause
 from services.scoring.tables import customer
 from shared import jobs
@@ -18,10 +26,13 @@ CALIBRATION = "calibration"
 PASSING_TIME = "passing_time"
 CLUSTERING = "clustering"
 RECOMMENDATIONS = "recommendations"
+BACKTEST = "backtest"
+TIER_EXPIRY = "tier_expiry"
 # Counting only reads; re-banding holds its customers' locks, so reactions to them wait for one such chunk (about 0.2 s).
 COUNTED_AT_ONCE = 20_000
 REBANDED_AT_ONCE = 1_000
 CLUSTERED_AT_ONCE = 1_000
+COMPARED_AT_ONCE = 5_000
 SWEPT_AT_ONCE = 20_000
 
 
@@ -54,6 +65,7 @@ def _begin(job: RunningJob, chunk: Chunk) -> None:
         job.id,
         None if as_of is None else datetime.fromisoformat(as_of),
         follow_pin=job.parameters.get("follow_pin", False),
+        reason=job.parameters.get("reason", "calibration"),
     )
     chunk.total = 2 * customers
     chunk.cursor = {"phase": "count", "after": None}
@@ -276,6 +288,58 @@ def _reach(chunk: Chunk, products: int) -> None:
     chunk.cursor["products"] = products
 
 
+def backtest(job: RunningJob) -> None:
+    """Try a policy on everybody, touching nobody. Phases in the cursor: count, boundaries, compare, done."""
+    phases = {"count": _count_tried, "boundaries": _draw_tried, "compare": _compare}
+    while (phase := job.cursor.get("phase", "count")) != "done":
+        with job.chunk() as chunk:
+            phases[phase](job, chunk)
+
+
+def _count_tried(job: RunningJob, chunk: Chunk) -> None:
+    after = _after(chunk)
+    if after is None:
+        chunk.total = 2 * chunk.session.scalars(text("select count(*) from metrics")).one()
+    counted, last = backtests.count(chunk.session, job.id, after, COUNTED_AT_ONCE)
+    chunk.advance(processed=counted)
+    chunk.cursor = {"phase": "count", "after": str(last)} if last else {"phase": "boundaries"}
+
+
+def _draw_tried(job: RunningJob, chunk: Chunk) -> None:
+    chunk.report["counted"] = backtests.draw_boundaries(chunk.session, job.id)
+    chunk.cursor = {"phase": "compare", "after": None}
+
+
+def _compare(job: RunningJob, chunk: Chunk) -> None:
+    ids = chunk.session.scalars(
+        text("""
+            select customer_id from metrics join customer c using (customer_id)
+            where customer_id > :after and c.state = 'active' order by customer_id limit :size
+        """),
+        {"after": _after(chunk) or UUID(int=0), "size": COMPARED_AT_ONCE},
+    ).all()
+    if not ids:
+        chunk.report |= backtests.finish(chunk.session, job.id)
+        chunk.cursor = {"phase": "done"}
+        return
+    backtests.compare(chunk.session, job.id, ids)
+    chunk.advance(processed=len(ids))
+    chunk.cursor = {"phase": "compare", "after": str(ids[-1])}
+
+
+def expire_tiers(job: RunningJob) -> None:
+    """Release the manual tiers that have ended."""
+    while not job.cursor.get("done"):
+        with job.chunk() as chunk:
+            session = chunk.session
+            calibrations.enter(session)
+            ids = manual_tiers.expired(session, REBANDED_AT_ONCE)
+            lock_active(session, customer, ids)
+            manual_tiers.expire(session, ids)
+            chunk.advance(processed=len(ids))
+            chunk.cursor = {"done": len(ids) < REBANDED_AT_ONCE}
+
+
 def _after(chunk: Chunk) -> UUID | None:
     after = chunk.cursor.get("after")
     return UUID(after) if after else None
@@ -309,14 +373,23 @@ def renew_recommendations_nightly(context: Context) -> None:
         jobs.create(session, RECOMMENDATIONS, {})
 
 
+def expire_tiers_daily(context: Context) -> None:
+    """Before the nightly calibration."""
+    with context.sessions.begin() as session:
+        jobs.create(session, TIER_EXPIRY, {})
+
+
 JOBS: dict[str, JobFunction] = {
     CALIBRATION: calibrate,
     PASSING_TIME: pass_time,
     CLUSTERING: cluster,
     RECOMMENDATIONS: renew_recommendations,
+    BACKTEST: backtest,
+    TIER_EXPIRY: expire_tiers,
 }
 SCHEDULE = (
     Scheduled("passing-time", "5 0 * * *", pass_time_daily),
+    Scheduled("tier-expiry", "40 0 * * *", expire_tiers_daily),
     Scheduled("nightly-calibration", "10 2 * * *", calibrate_nightly),
     Scheduled("nightly-recommendations", "40 2 * * *", renew_recommendations_nightly),
     Scheduled("nightly-clustering", "10 3 * * *", cluster_nightly),

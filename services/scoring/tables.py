@@ -150,12 +150,22 @@ accounting = Table(
     Column("time_zone", Text, nullable=False),
 )
 
+# How customers are valued (rules/policy.py). A draft until it has a version; what is published stays as it is. ``revision``
+# counts the edits of a draft, ``based_on`` is the version that it was begun from.
 policy = Table(
     "policy",
     metadata,
-    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("policy_id", Uuid, primary_key=True, server_default=func.gen_random_uuid()),
+    Column("version", Integer, unique=True),
     Column("content", JSONB, nullable=False),
     Column("created_at", Timestamptz, nullable=False, server_default=func.now()),
+    Column("based_on", Integer),
+    Column("note", Text),
+    Column("revision", Integer, nullable=False, server_default=text("1")),
+    Column("created_by", Text),
+    Column("updated_at", Timestamptz, nullable=False, server_default=func.now()),
+    Column("published_at", Timestamptz),
+    Column("published_by", Text),
 )
 
 # A view of everybody as of one moment. At most one is current; `counted` customers had a purchase that counts before it.
@@ -172,6 +182,9 @@ calibration = Table(
     Column("created_at", Timestamptz, nullable=False, server_default=func.now()),
     Column("effective_at", Timestamptz),
     Column("split_on", Date),  # models are judged by what they foretell from then on
+    Column(
+        "reason", Text, nullable=False, server_default=text("'calibration'")
+    ),  # or policy: one was published
     Index("ix_calibration_state_current", "state", unique=True, postgresql_where=text("state = 'current'")),
 )
 
@@ -222,6 +235,10 @@ score = Table(
     Column("numerator", BigInteger),
     Column("score_worse", BigInteger),
     Column("value_class", Text),
+    # What counted, where the policy has a window or a qualifying period.
+    Column("window_frequency", BigInteger),
+    Column("window_monetary_minor", BigInteger),
+    Column("qualifying", BigInteger),
     postgresql_with={"fillfactor": "70"},
 )
 
@@ -296,6 +313,7 @@ tier = Table(
     Column("since", Timestamptz, nullable=False),
     Column("policy_version", Integer, nullable=False),
     Column("downgrade_due_at", Timestamptz),
+    Column("manual", Boolean, nullable=False, server_default=text("false")),
 )
 
 # What a customer's tier was when it began to take part in a merge: it rests, and is in force again when the customer stands
@@ -308,6 +326,7 @@ tier_resting = Table(
     Column("since", Timestamptz, nullable=False),
     Column("policy_version", Integer, nullable=False),
     Column("downgrade_due_at", Timestamptz),
+    Column("manual", Boolean, nullable=False, server_default=text("false")),
 )
 
 # Append-only: what was announced, under the customer whose tier it was then.
@@ -421,4 +440,48 @@ bestseller = Table(
     Column("sku", Text, nullable=False),
     Column("buyers", BigInteger, nullable=False),
     Column("revenue_minor", BigInteger, nullable=False),
+)
+
+# Tiers held by hand, under the customer for whom they were set; they rest and wake as that customer's tier does.
+manual_tier = Table(
+    "manual_tier",
+    metadata,
+    Column("customer_id", Uuid, primary_key=True),
+    Column("tier", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("until", Timestamptz),
+    Column("set_by", Text, nullable=False),
+    Column("set_at", Timestamptz, nullable=False, server_default=func.now()),
+    Index(None, "until", postgresql_where=text("until is not null")),
+)
+
+# A policy tried on everybody: a calibration that never takes effect. ``content`` is the policy as it was tried; ``cells``
+# [{from, to, effect, customers, net_revenue_minor}] (domain/backtests.py). Its id is the job's.
+backtest = Table(
+    "backtest",
+    metadata,
+    Column("backtest_id", Uuid, primary_key=True),
+    Column("policy_id", Uuid, nullable=False),
+    Column("version", Integer),
+    Column("content", JSONB, nullable=False),
+    Column("as_of", Timestamptz, nullable=False),
+    Column("counted", BigInteger),
+    Column("cells", JSONB, nullable=False, server_default=text("'[]'")),
+    Column("created_at", Timestamptz, nullable=False, server_default=func.now()),
+    Column("created_by", Text),
+    Column("finished_at", Timestamptz),
+    Index(None, "policy_id", "backtest_id"),
+)
+
+# Some of the customers whom a backtest would move.
+backtest_example = Table(
+    "backtest_example",
+    metadata,
+    Column("backtest_id", Uuid, primary_key=True),
+    Column("customer_id", Uuid, primary_key=True),
+    Column("from_tier", Text),
+    Column("to_tier", Text, nullable=False),
+    Column("effect", Text, nullable=False),
+    Column("net_revenue_minor", BigInteger, nullable=False),
+    Index(None, "customer_id"),
 )

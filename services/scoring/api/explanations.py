@@ -7,6 +7,7 @@ from uuid import UUID
 from fastapi import Query
 from pydantic import BaseModel, Field
 
+from services.scoring.api.scores import ManualTierOut
 from services.scoring.domain import explanations
 from shared.errors import Conflict
 from shared.http.dependencies import Now, Transaction
@@ -55,11 +56,17 @@ class SegmentExplained(BaseModel):
 
 
 class TierRule(BaseModel):
-    """What a tier asks for: that share of the counted customers scores strictly lower or, in a small base, a net revenue."""
+    """What a tier asks for, ``by`` the policy: that share of the counted customers scores strictly lower, or a value score – in
+    a small base (``basis`` fixed) a net revenue instead of both –, or so much within a qualifying ``period`` (of ``days``)."""
 
+    by: Literal["score_percentile", "score_threshold", "period"]
     basis: Basis
     percentile: int | None
+    score: int | None
     net_revenue_minor: int | None
+    purchases: int | None
+    period: str | None
+    days: int | None
 
 
 class NextTier(BaseModel):
@@ -80,6 +87,7 @@ class TierExplained(BaseModel):
     code: str
     since: datetime
     downgrade_due_at: datetime | None
+    manual: ManualTierOut | None = Field(description="where the tier is held by hand")
     deserved: str | None
     rule: TierRule | None = Field(description="null for a tier that the policy does not know any more")
     next: NextTier | None = Field(description="null for the highest, and without a counted purchase")
@@ -124,7 +132,7 @@ class Placed(BaseModel):
     f: int | None
     m: int | None
     segment: str | None
-    tier_deserved: str | None
+    tier_deserved: str | None = Field(description="null also where tiers go by a qualifying period")
     points: dict[str, float] | None
 
 

@@ -43,7 +43,7 @@ class MetricsOut(BaseModel):
 
 
 class RfmOut(BaseModel):
-    """Bands 1–5, 5 = best; null before the first calibration. ``basis`` says whether they come from the company's own
+    """Bands 1–5, 5 = best; null before the first calibration. Frequency and monetary are those of the policy's window. ``basis`` says whether they come from the company's own
     customers (population) or, where these are too few, from fixed thresholds."""
 
     recency_days: int = Field(description="whole days from the last counted purchase to as_of")
@@ -171,13 +171,26 @@ class SpendForecastOut(BaseModel):
     reasons: list[str]
 
 
+class ManualTierOut(BaseModel):
+    """A tier that is held by hand, ``until`` then or until it is released."""
+
+    reason: str
+    until: datetime | None
+    by: str
+
+
 class TierOut(BaseModel):
-    """``downgrade_due_at``: the first calibration as of then or later lowers the tier, unless it is deserved again."""
+    """``downgrade_due_at``: the first calibration as of then or later lowers the tier, unless it is deserved again. ``manual``
+    is null where the policy gave the tier."""
 
     code: str
     since: datetime
     policy_version: int
     downgrade_due_at: datetime | None
+    qualifying: int | None = Field(
+        description="what counts towards the thresholds of a qualifying period: minor units, purchases or occasions"
+    )
+    manual: ManualTierOut | None
 
 
 class SatisfactionOut(BaseModel):

@@ -8,7 +8,7 @@ the new one.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from itertools import pairwise
 from typing import Any
 from uuid import UUID
@@ -31,7 +31,7 @@ _ENTER = text(
 )
 
 _CURRENT = text("""
-    select c.calibration_id, c.as_of, c.pinned, c.counted, c.initial, c.effective_at, c.policy_version, p.content,
+    select c.calibration_id, c.as_of, c.pinned, c.counted, c.initial, c.effective_at, c.reason, c.policy_version, p.content,
            a.currency, (
                select jsonb_object_agg(m.kind, jsonb_build_object(
                    'reasons', m.reasons, 'parameters', m.parameters, 'quality', m.quality))
@@ -44,7 +44,7 @@ _CURRENT = text("""
 @dataclass(frozen=True)
 class Calibration:
     """``counted`` customers had a purchase that counts before ``as_of``; ``minor_per_unit`` of the accounting currency;
-    ``models`` by kind, as they are stored (domain/models.py)."""
+    ``models`` by kind, as they are stored (domain/models.py); ``reason`` is calibration, or policy where one was published."""
 
     id: UUID
     as_of: datetime
@@ -54,6 +54,7 @@ class Calibration:
     policy: Policy
     minor_per_unit: int
     models: Mapping[str, Mapping[str, Any]]
+    reason: str = "calibration"
 
     @property
     def basis(self) -> Basis:
@@ -91,6 +92,7 @@ def current(session: Session) -> Calibration | None:
         policy=parse(row.policy_version, row.content),
         minor_per_unit=minor_per_unit(session.info["settings"].currency or row.currency),
         models=row.models or {},
+        reason=row.reason,
     )
 
 
@@ -102,30 +104,47 @@ def minor_per_unit(currency: str | None) -> int:
         return 100
 
 
-def begin(session: Session, calibration_id: UUID, as_of: datetime | None, *, follow_pin: bool = False) -> int:
+def begin(
+    session: Session,
+    calibration_id: UUID,
+    as_of: datetime | None,
+    *,
+    follow_pin: bool = False,
+    reason: str = "calibration",
+) -> int:
     """A new calibration as of ``as_of`` – pinned, if it is given – else as of now; gives how many customers to count.
 
     ``follow_pin`` (the nightly run) keeps the as_of of the last calibration if that one is pinned. Repeating it changes
     nothing.
     """
     session.execute(
-        text("""
-            insert into calibration (calibration_id, as_of, pinned, policy_version, state)
+        text(f"""
+            insert into calibration (calibration_id, as_of, pinned, policy_version, state, reason)
             select :id, coalesce(cast(:as_of as timestamptz), pin.as_of, now()),
                    cast(:as_of as timestamptz) is not null or pin.as_of is not null,
-                   (select max(version) from policy), 'counting'
-            from (select 1) one left join lateral (
-                select as_of from (
-                    select as_of, pinned from calibration
-                    where state in ('counting', 'current') and calibration_id < :id
-                    order by calibration_id desc limit 1) last
-                where pinned and :follow_pin) pin on true
+                   (select max(version) from policy), 'counting', :reason
+            from (select 1) one left join lateral (select as_of from ({_PIN}) pin where :follow_pin) pin on true
             on conflict (calibration_id) do nothing
         """),
-        {"id": calibration_id, "as_of": as_of, "follow_pin": follow_pin},
+        {"id": calibration_id, "as_of": as_of, "follow_pin": follow_pin, "reason": reason},
     )
     session.execute(_SPLIT, {"id": calibration_id, "zone": books(session).time_zone})
     return session.scalar(text("select count(*) from metrics")) or 0
+
+
+# The as_of that is pinned, before :id.
+_PIN = """
+    select as_of from (
+        select as_of, pinned from calibration where state in ('counting', 'current') and calibration_id < :id
+        order by calibration_id desc limit 1) last
+    where pinned
+"""
+
+
+def as_of_next(session: Session, job_id: UUID) -> datetime:
+    """As of when the nightly calibration would count: what is pinned, else now."""
+    as_of: datetime = session.scalars(text(f"select coalesce(({_PIN}), now())"), {"id": job_id}).one()
+    return as_of
 
 
 # A third of the history, at most 90 days, shows how well the models foretell (rules/holdout.py).
@@ -142,7 +161,10 @@ _SPLIT = text("""
 # Everything from the facts before as_of, for one chunk of customers: their purchases are read once, by their index.
 _COUNT = text("""
     with calibrated as (
-        select as_of, (as_of at time zone :zone)::date as as_of_on, split_on from calibration where calibration_id = :id),
+        select as_of, (as_of at time zone :zone)::date as as_of_on, cast(:split_on as date) as split_on,
+               case when cast(:window_days as integer) is null then '-infinity'
+                   else as_of - interval '24 hours' * cast(:window_days as integer) end as since
+        from (select cast(:as_of as timestamptz) as as_of) given),
     chunk as materialized (
         select m.customer_id, c.state = 'active' as active from metrics m join customer c using (customer_id)
         where m.customer_id > cast(:after as uuid)
@@ -155,13 +177,15 @@ _COUNT = text("""
         from chunk join purchase p using (customer_id) cross join calibrated
         where active and p.occurred_at < as_of),
     counted as (
-        select customer_id, count(*) filter (where left_minor > 0) as purchase_count,
-               max(occurred_at) filter (where left_minor > 0) as last_purchase_at, sum(amount_minor) as gross_minor
-        from bought group by customer_id),
+        select customer_id, bool_or(left_minor > 0) as counts,
+               count(*) filter (where left_minor > 0 and occurred_at >= since) as purchase_count,
+               max(occurred_at) filter (where left_minor > 0) as last_purchase_at,
+               sum(amount_minor) filter (where occurred_at >= since) as gross_minor
+        from bought cross join calibrated group by customer_id),
     returned as (
         select r.customer_id, sum(r.amount_minor) as amount_minor
         from chunk join purchase_return r using (customer_id) cross join calibrated
-        where active and r.occurred_at < as_of
+        where active and r.occurred_at < as_of and r.occurred_at >= since
         group by r.customer_id),
     occasion as (
         select customer_id, day, sum(left_minor) as worth_minor from bought cross join calibrated
@@ -178,10 +202,10 @@ _COUNT = text("""
             calibration_id, customer_id, recency_days, frequency, monetary_minor, occasions, first_on, last_on,
             repeat_minor, early_occasions, early_last_on)
         select :id, c.customer_id, extract(day from as_of - c.last_purchase_at), c.purchase_count,
-               c.gross_minor - coalesce(r.amount_minor, 0), coalesce(h.occasions, 0), h.first_on, h.last_on,
+               coalesce(c.gross_minor, 0) - coalesce(r.amount_minor, 0), coalesce(h.occasions, 0), h.first_on, h.last_on,
                coalesce(h.repeat_minor, 0), coalesce(h.early_occasions, 0), h.early_last_on
         from counted c cross join calibrated left join returned r using (customer_id) left join rhythm h using (customer_id)
-        where c.purchase_count > 0
+        where c.counts
         on conflict do nothing)
     select count(*) as customers, (select customer_id from chunk order by customer_id desc limit 1) as last from chunk
 """)
@@ -189,11 +213,46 @@ _COUNT = text("""
 
 def count(session: Session, calibration_id: UUID, after: UUID | None, size: int) -> tuple[int, UUID | None]:
     """Count the next ``size`` customers after ``after`` as they were at as_of; gives how many there were and the last."""
-    zone = books(session).time_zone
+    row = _followed(session, calibration_id)
+    policy = parse(row.version, row.content)
+    return count_as_of(session, calibration_id, row.as_of, policy, after, size, split_on=row.split_on)
+
+
+def count_as_of(
+    session: Session,
+    calibration_id: UUID,
+    as_of: datetime,
+    policy: Policy,
+    after: UUID | None,
+    size: int,
+    *,
+    split_on: date | None = None,
+) -> tuple[int, UUID | None]:
+    """The same for what is counted by ``policy`` under any id."""
     row = session.execute(
-        _COUNT, {"id": calibration_id, "after": after or _FIRST, "size": size, "zone": zone}
+        _COUNT,
+        {
+            "id": calibration_id,
+            "as_of": as_of,
+            "split_on": split_on,
+            "window_days": policy.window_days,
+            "after": after or _FIRST,
+            "size": size,
+            "zone": books(session).time_zone,
+        },
     ).one()
     return row.customers, row.last
+
+
+def _followed(session: Session, calibration_id: UUID) -> Row[Any]:
+    """A calibration with the policy that it follows."""
+    return session.execute(
+        text("""
+            select c.as_of, c.split_on, p.version, p.content
+            from calibration c join policy p on p.version = c.policy_version where c.calibration_id = :id
+        """),
+        {"id": calibration_id},
+    ).one()
 
 
 # rank() - 1 is the number of rows strictly before: those who are worse, with equals alike.
@@ -217,14 +276,17 @@ _DISTRIBUTIONS = text("""
 
 def draw_boundaries(session: Session, calibration_id: UUID) -> int:
     """Store the distributions of what was counted; gives the number of counted customers."""
-    row = session.execute(
-        text(
-            "select p.version, p.content from calibration c join policy p on p.version = c.policy_version"
-            " where c.calibration_id = :id"
-        ),
-        {"id": calibration_id},
-    ).one()
-    policy = parse(row.version, row.content)
+    row = _followed(session, calibration_id)
+    counted = draw_distributions(session, calibration_id, parse(row.version, row.content))
+    session.execute(
+        text("update calibration set counted = :counted where calibration_id = :id"),
+        {"id": calibration_id, "counted": counted},
+    )
+    return counted
+
+
+def draw_distributions(session: Session, calibration_id: UUID, policy: Policy) -> int:
+    """The same for what was counted by ``policy`` under any id."""
     session.execute(
         _DISTRIBUTIONS,
         {
@@ -234,20 +296,10 @@ def draw_boundaries(session: Session, calibration_id: UUID) -> int:
             "monetary_weight": policy.monetary_weight,
         },
     )
-    session.execute(
-        text("""
-            update calibration set counted = (
-                select count(*) from calibration_input where calibration_id = :id)
-            where calibration_id = :id
-        """),
-        {"id": calibration_id},
-    )
-    return (
-        session.scalar(
-            text("select counted from calibration where calibration_id = :id"), {"id": calibration_id}
-        )
-        or 0
-    )
+    counted: int = session.scalars(
+        text("select count(*) from calibration_input where calibration_id = :id"), {"id": calibration_id}
+    ).one()
+    return counted
 
 
 def forget_input(session: Session, calibration_id: UUID) -> None:

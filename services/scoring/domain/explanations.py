@@ -2,7 +2,7 @@
 dates."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 from uuid import UUID
@@ -15,7 +15,12 @@ from services.scoring.domain.calibrations import Calibration, current
 from services.scoring.domain.facts import books
 from services.scoring.rules import rfm, wording
 from services.scoring.rules.policy import Level, Policy
-from services.scoring.rules.tiers import level_by_revenue, level_by_score, value_numerator
+from services.scoring.rules.tiers import (
+    level_by_revenue,
+    level_by_score,
+    level_by_threshold,
+    value_numerator,
+)
 from services.scoring.tables import customer
 from shared.customers import owner_of
 
@@ -83,38 +88,64 @@ def _tier(session: Session, calibration: Calibration, sheet: Mapping[str, Any]) 
     policy = calibration.policy
     codes = [level.code for level in policy.tiers]
     held = codes.index(sheet["tier"]["code"]) if sheet["tier"]["code"] in codes else None
-    deserved = _deserved(calibration, sheet)
+    standing = session.execute(_STANDING, {"id": sheet["customer_id"]}).one_or_none()
+    placed = sheet["rfm"] is not None and sheet["value"] is not None and standing is not None
+    deserved = _deserved(calibration, sheet, standing) if placed and standing is not None else None
     return {
         "code": sheet["tier"]["code"],
         "since": sheet["tier"]["since"],
         "downgrade_due_at": sheet["tier"]["downgrade_due_at"],
+        "manual": sheet["tier"]["manual"],
         "deserved": None if deserved is None else codes[deserved],
         "rule": None if held is None else _rule(policy.tiers[held], calibration),
         "next": None
-        if held is None or held + 1 == len(codes) or sheet["rfm"] is None
-        else _next(session, calibration, sheet, policy.tiers[held + 1]),
+        if held is None or held + 1 == len(codes) or not placed or standing is None
+        else _next(session, calibration, sheet, standing, policy.tiers[held + 1]),
     }
 
 
-def _deserved(calibration: Calibration, sheet: Mapping[str, Any]) -> int | None:
-    if sheet["rfm"] is None or sheet["value"] is None:
-        return None
-    tiers = calibration.policy.tiers
-    if calibration.basis == "population":
-        return level_by_score(tiers, sheet["value"]["worse_count"], calibration.counted)
-    return level_by_revenue(tiers, sheet["rfm"]["monetary_minor"], calibration.minor_per_unit)
+_STANDING = text("select numerator, score_worse, qualifying from score where customer_id = :id")
+
+
+def _deserved(calibration: Calibration, sheet: Mapping[str, Any], standing: Row[Any]) -> int:
+    tiers, by = calibration.policy.tiers, calibration.policy.qualification
+    if by.by == "period":
+        return level_by_threshold(tiers, standing.qualifying, _unit(calibration))
+    if calibration.basis == "fixed":
+        return level_by_revenue(tiers, sheet["rfm"]["monetary_minor"], calibration.minor_per_unit)
+    if by.by == "score_threshold":
+        return level_by_threshold(tiers, standing.numerator, calibration.counted)
+    return level_by_score(tiers, standing.score_worse, calibration.counted)
+
+
+def _unit(calibration: Calibration) -> int:
+    """Of the thresholds of a qualifying period: whole units of the currency, or single purchases."""
+    return calibration.minor_per_unit if calibration.policy.qualification.measure == "net_revenue" else 1
 
 
 def _rule(level: Level, calibration: Calibration) -> Explanation:
-    """What a tier asks for: a share of the counted customers who score strictly lower or, in a small base, a revenue."""
-    population = calibration.basis == "population"
-    return {
+    """What a tier asks for: a share of the counted customers who score strictly lower or a score (in a small base a revenue
+    instead of both), or so much within a qualifying period."""
+    by = calibration.policy.qualification
+    rule: Explanation = {
+        "by": by.by,
         "basis": calibration.basis,
-        "percentile": level.percentile if population else None,
-        "net_revenue_minor": None
-        if population or level.net_revenue is None
-        else level.net_revenue * calibration.minor_per_unit,
+        "percentile": None,
+        "score": None,
+        "net_revenue_minor": None,
+        "purchases": None,
+        "period": by.period if by.by == "period" else None,
+        "days": by.days if by.by == "period" else None,
     }
+    if by.by == "period":
+        name = "net_revenue_minor" if by.measure == "net_revenue" else "purchases"
+        return rule | {name: (level.threshold or 0) * _unit(calibration)}
+    if calibration.basis == "fixed":
+        revenue = None if level.net_revenue is None else level.net_revenue * calibration.minor_per_unit
+        return rule | {"net_revenue_minor": revenue}
+    if by.by == "score_threshold":
+        return rule | {"score": level.threshold or 0}
+    return rule | {"percentile": level.percentile}
 
 
 # The largest value of a measure that fewer counted customers are strictly worse than: one more is enough.
@@ -123,7 +154,9 @@ _FALLS_SHORT = text("""
 """)
 
 
-def _next(session: Session, calibration: Calibration, sheet: Mapping[str, Any], level: Level) -> Explanation:
+def _next(
+    session: Session, calibration: Calibration, sheet: Mapping[str, Any], standing: Row[Any], level: Level
+) -> Explanation:
     """What is missing to the next tier: in points of the score, and how much more revenue or how many more purchases alone
     would do, the rest being as it is; null where no counted customer has as much."""
     rule = _rule(level, calibration)
@@ -136,6 +169,11 @@ def _next(session: Session, calibration: Calibration, sheet: Mapping[str, Any], 
         "missing_purchases": None,
     }
     monetary = sheet["rfm"]["monetary_minor"]
+    by = calibration.policy.qualification
+    if by.by == "period":
+        name = "minor" if by.measure == "net_revenue" else "purchases"
+        asked = (level.threshold or 0) * _unit(calibration)
+        return answer | {f"missing_{name}": max(0, asked - standing.qualifying)}
     if calibration.basis == "fixed":
         return answer | {"missing_minor": max(0, rule["net_revenue_minor"] - monetary)}
 
@@ -146,13 +184,17 @@ def _next(session: Session, calibration: Calibration, sheet: Mapping[str, Any], 
         place = {"id": calibration.id, "measure": measure, "worse": worse}
         return int(session.scalar(_FALLS_SHORT, place) or 0) + 1
 
-    needed = enough("s", -(-level.percentile * calibration.counted // 100))
+    needed = (
+        (level.threshold or 0) * calibration.counted
+        if by.by == "score_threshold"
+        else enough("s", -(-level.percentile * calibration.counted // 100))
+    )
     if needed is None:
         return answer
     policy = calibration.policy
     weights = (policy.recency_weight, policy.frequency_weight, policy.monetary_weight)
     worse = tuple(each["worse_count"] for each in sheet["value"]["inputs"])
-    missing = needed - value_numerator(weights, worse)
+    missing = needed - standing.numerator
 
     def alone(position: int, measure: str) -> int | None:
         if not weights[position]:
@@ -215,11 +257,11 @@ _AS_OF = text("""
                    select coalesce(sum(r.amount_minor), 0) from purchase_return r
                    where r.purchase_id = p.purchase_id and r.occurred_at < :as_of) end as left_minor
         from purchase p where p.customer_id = :id and p.occurred_at < :as_of)
-    select count(*) filter (where left_minor > 0) as frequency,
+    select count(*) filter (where left_minor > 0 and occurred_at >= :since) as frequency,
            max(occurred_at) filter (where left_minor > 0) as last_purchase_at,
-           coalesce(sum(amount_minor), 0)::bigint as gross_minor,
-           coalesce((select sum(amount_minor) from purchase_return
-                     where customer_id = :id and occurred_at < :as_of), 0)::bigint as back_minor
+           coalesce(sum(amount_minor) filter (where occurred_at >= :since), 0)::bigint as gross_minor,
+           coalesce((select sum(amount_minor) from purchase_return where customer_id = :id
+                     and occurred_at < :as_of and occurred_at >= :since), 0)::bigint as back_minor
     from bought
 """)
 
@@ -262,14 +304,17 @@ def compare(session: Session, customer_id: UUID, since: datetime, until: datetim
 
 
 def _placed(session: Session, calibration: Calibration | None, owner: UUID, as_of: datetime) -> Explanation:
-    row: Row[Any] = session.execute(_AS_OF, {"id": owner, "as_of": as_of}).one()
+    window = None if calibration is None else calibration.policy.window_days
+    earliest = datetime(1, 1, 1, tzinfo=UTC)
+    since = earliest if window is None else max(earliest, as_of - timedelta(days=window))
+    row: Row[Any] = session.execute(_AS_OF, {"id": owner, "as_of": as_of, "since": since}).one()
     raw: Explanation = {
         "recency_days": None if row.last_purchase_at is None else rfm.whole_days(row.last_purchase_at, as_of),
         "frequency": row.frequency,
         "monetary_minor": row.gross_minor - row.back_minor,
     }
     placed = dict.fromkeys(("score", "r", "f", "m", "segment", "tier_deserved", "points"))
-    if calibration is None or not row.frequency or not calibration.counted:
+    if calibration is None or row.last_purchase_at is None or not calibration.counted:
         return raw | placed
     policy, counted = calibration.policy, calibration.counted
 
@@ -284,23 +329,30 @@ def _placed(session: Session, calibration: Calibration | None, owner: UUID, as_o
     weights = (policy.recency_weight, policy.frequency_weight, policy.monetary_weight)
     numerator = value_numerator(weights, lower)
     bands = _bands(calibration, values, lower)
-    deserved = (
-        level_by_score(policy.tiers, worse("s", numerator), counted)
-        if calibration.basis == "population"
-        else level_by_revenue(policy.tiers, values[2], calibration.minor_per_unit)
-    )
     return raw | {
         "score": round(numerator / counted, 4),
         "r": bands[0],
         "f": bands[1],
         "m": bands[2],
         "segment": rfm.segment(policy.segments, *bands),
-        "tier_deserved": policy.tiers[deserved].code,
+        "tier_deserved": _deserved_then(calibration, numerator, worse("s", numerator), values[2]),
         "points": {
             name: round(weight * count / counted, 4)
             for name, weight, count in zip(_MEASURES, weights, lower, strict=True)
         },
     }
+
+
+def _deserved_then(calibration: Calibration, numerator: int, lower: int, monetary_minor: int) -> str | None:
+    """None where tiers go by a qualifying period: which that was at the time is not reckoned here."""
+    tiers, by = calibration.policy.tiers, calibration.policy.qualification.by
+    if by == "period":
+        return None
+    if calibration.basis == "fixed":
+        return tiers[level_by_revenue(tiers, monetary_minor, calibration.minor_per_unit)].code
+    if by == "score_threshold":
+        return tiers[level_by_threshold(tiers, numerator, calibration.counted)].code
+    return tiers[level_by_score(tiers, lower, calibration.counted)].code
 
 
 def _bands(

@@ -59,7 +59,9 @@ def erase(session: Session, events: Sequence[CustomerErased]) -> None:
     """The numbers stay, as nobody's; what was thought about the person goes."""
     calibrations.enter(session)
     erased = merges.erase(session, customer, events)
-    for name in ("score", "outlook", "stage_change", "tier", "tier_resting", "tier_change"):
+    for name in (
+        "score", "outlook", "stage_change", "tier", "tier_resting", "tier_change", "manual_tier", "backtest_example",
+    ):  # fmt: skip
         session.execute(
             text(f"delete from {name} where customer_id = any(cast(:ids as uuid[]))"), {"ids": erased}
         )
@@ -88,6 +90,7 @@ def _rest_tiers(session: Session, moves: Moves) -> None:
     }
     session.execute(_REST, ids)
     session.execute(_WAKE, ids)
+    session.execute(_HOLD, ids)
     session.execute(_CLEAR, ids)
 
 
@@ -141,8 +144,8 @@ def _cause(event: Event) -> Cause:
 
 
 _REST = text("""
-    insert into tier_resting (customer_id, tier, since, policy_version, downgrade_due_at)
-    select customer_id, tier, since, policy_version, downgrade_due_at from tier
+    insert into tier_resting (customer_id, tier, since, policy_version, downgrade_due_at, manual)
+    select customer_id, tier, since, policy_version, downgrade_due_at, manual from tier
     where customer_id = any(cast(:joined as uuid[]))
     on conflict (customer_id) do nothing
 """)
@@ -154,11 +157,20 @@ _WAKE = text("""
             and not exists (
                 select from tier_resting r
                 where r.customer_id = tier.customer_id and r.customer_id = any(cast(:returning as uuid[]))))
-    insert into tier as t (customer_id, tier, since, policy_version, downgrade_due_at)
-    select customer_id, tier, since, policy_version, downgrade_due_at from tier_resting
+    insert into tier as t (customer_id, tier, since, policy_version, downgrade_due_at, manual)
+    select customer_id, tier, since, policy_version, downgrade_due_at, manual from tier_resting
     where customer_id = any(cast(:returning as uuid[]))
     on conflict (customer_id) do update set tier = excluded.tier, since = excluded.since,
-        policy_version = excluded.policy_version, downgrade_due_at = excluded.downgrade_due_at
+        policy_version = excluded.policy_version, downgrade_due_at = excluded.downgrade_due_at, manual = excluded.manual
+""")
+
+# Whoever was given a tier by hand while merged keeps it.
+_HOLD = text("""
+    with held as (
+        select * from manual_tier where customer_id = any(cast(:returning as uuid[])))
+    insert into tier as t (customer_id, tier, since, policy_version, manual)
+    select customer_id, tier, set_at, (select max(version) from policy), true from held
+    on conflict (customer_id) do update set tier = excluded.tier, downgrade_due_at = null, manual = true
 """)
 
 _CLEAR = text("delete from tier_resting where customer_id = any(cast(:apart as uuid[]))")

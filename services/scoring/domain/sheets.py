@@ -27,6 +27,8 @@ _SHEETS = """
            s.r, s.f, s.m, s.segment, s.recency_worse, s.frequency_worse, s.monetary_worse, s.numerator, s.score_worse,
            s.value_class, k.calibration_id, k.as_of as calibration_as_of, k.counted, k.policy_version, p.content,
            t.tier, t.since, t.policy_version as tier_policy_version, t.downgrade_due_at,
+           h.reason as manual_reason, h.until as manual_until, h.set_by as manual_by,
+           s.window_frequency, s.window_monetary_minor, s.qualifying,
            a.satisfaction, a.measure, a.effective_at as satisfied_since,
            o.as_of as outlook_as_of, (o.as_of at time zone b.time_zone)::date as outlook_on, o.stage, o.stage_since,
            o.churn_band, o.churn_probability, o.purchases, o.purchases_low, o.purchases_high, o.spend_minor, o.clv_minor,
@@ -49,6 +51,7 @@ _SHEETS = """
     left join clustering g on g.state = 'current'
     left join customer_cluster q on q.clustering_id = g.clustering_id and q.customer_id = c.customer_id
     left join cluster l on l.clustering_id = q.clustering_id and l.label = q.label
+    left join manual_tier h on h.customer_id = c.customer_id and t.manual
     left join lateral (
         select satisfaction, measure, effective_at from satisfaction
         where customer_id = c.customer_id order by effective_at desc, recorded_customer_id limit 1) a on true
@@ -126,6 +129,10 @@ def _sheet(session: Session, row: Row[Any]) -> Sheet:
             "since": row.since,
             "policy_version": row.tier_policy_version,
             "downgrade_due_at": row.downgrade_due_at,
+            "qualifying": row.qualifying,
+            "manual": None
+            if row.manual_reason is None
+            else {"reason": row.manual_reason, "until": row.manual_until, "by": row.manual_by},
         },
         "satisfaction": None
         if row.satisfaction is None
@@ -185,8 +192,10 @@ def _rfm(row: Row[Any], policy: Policy | None) -> Sheet | None:
         return None
     return {
         "recency_days": whole_days(row.last_purchase_at, row.as_of),
-        "frequency": row.purchase_count,
-        "monetary_minor": _net_revenue(row),
+        "frequency": row.purchase_count if row.window_frequency is None else row.window_frequency,
+        "monetary_minor": _net_revenue(row)
+        if row.window_monetary_minor is None
+        else row.window_monetary_minor,
         "r": row.r,
         "f": row.f,
         "m": row.m,

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 from sqlalchemy import Row, text
@@ -27,13 +27,26 @@ class Change(NamedTuple):
     as_of: datetime
 
 
+class Judged(Protocol):
+    """A customer whose tier was decided about, and what is deserved."""
+
+    @property
+    def customer_id(self) -> UUID: ...
+    @property
+    def deserved(self) -> int | None: ...
+    @property
+    def as_of(self) -> datetime: ...
+
+
 def events(
-    row: Row[Any], previous: str | None, decision: Decision, calibration: Calibration, cause: Cause
+    row: Judged | Row[Any], previous: str | None, decision: Decision, calibration: Calibration, cause: Cause
 ) -> list[Event]:
     """What a decision has to tell: that a tier changed, or that a downgrade will be due."""
     policy = calibration.policy
     level = decision.standing.level
     if level is None or decision.kind == "kept":
+        return []
+    if decision.kind == "noticed" and not policy.notice:
         return []
     if decision.kind == "noticed" and decision.standing.downgrade_due_at is not None:
         return [

@@ -28,5 +28,7 @@ def history(session: Session, customer_id: UUID, before: int | None, size: int) 
 def latest_policy(session: Session) -> Row[Any]:
     """The policy that the next calibration follows."""
     return session.execute(
-        text("select version, content, created_at from policy order by version desc limit 1")
+        text(
+            "select version, content, created_at from policy where version is not null order by version desc limit 1"
+        )
     ).one()

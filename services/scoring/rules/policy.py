@@ -1,6 +1,6 @@
 """How a company values its customers, as data: weights, bands, segments, tiers. Replaced by a new version, never changed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -11,12 +11,29 @@ Basis = Literal["population", "fixed"]
 @dataclass(frozen=True)
 class Level:
     """A tier or a value class. Reached by the share of counted customers who score strictly lower (``percentile``) or,
-    in a small base, by ``net_revenue`` in whole units of the accounting currency; the lowest asks for nothing."""
+    in a small base, by ``net_revenue`` in whole units of the accounting currency; the lowest asks for nothing. Where tiers
+    are qualified for otherwise (Qualification), by a ``threshold``: a value score, or whole units of what is measured."""
 
     code: str
     percentile: int
     net_revenue: int | None
     names: Mapping[str, str]
+    threshold: int | None = None
+
+
+@dataclass(frozen=True)
+class Qualification:
+    """By what tiers are reached: a percentile of the value score, a value score (0–100; in a small base both by net revenue),
+    or a ``measure`` of a qualifying ``period``.
+
+    ``rolling_days``: the last ``days`` (of 24 hours) before as_of. ``calendar_year``: the better of the year under way, which
+    is that of the last moment before as_of, and the whole year before it: what was earned in one year holds through the next.
+    """
+
+    by: Literal["score_percentile", "score_threshold", "period"] = "score_percentile"
+    period: Literal["calendar_year", "rolling_days"] | None = None
+    days: int | None = None
+    measure: Literal["net_revenue", "purchases", "occasions"] | None = None
 
 
 @dataclass(frozen=True)
@@ -57,7 +74,9 @@ class Forecast:
 @dataclass(frozen=True)
 class Policy:
     """``fixed_…`` are the four thresholds between the five bands, from the worst up; ``segments[r-1][fm-1]`` names the
-    segment of a recency band and the mean of the other two; ``tiers`` and ``value_classes`` rise."""
+    segment of a recency band and the mean of the other two; ``tiers`` and ``value_classes`` rise. Frequency and monetary are
+    those of the ``window_days`` (of 24 hours) before as_of, of all history where it is None. A downgrade leads ``one_step`` down
+    or to what is deserved, and is announced before (``notice``) or not."""
 
     version: int
     recency_weight: int
@@ -73,15 +92,19 @@ class Policy:
     grace_days: int
     stages: StagePolicy = field(default_factory=StagePolicy)
     forecast: Forecast = field(default_factory=Forecast)
+    window_days: int | None = None
+    qualification: Qualification = field(default_factory=Qualification)
+    one_step: bool = False
+    notice: bool = True
 
     def basis(self, counted: int) -> Basis:
         return "population" if counted >= self.small_base else "fixed"
 
 
 def parse(version: int, content: Mapping[str, Any]) -> Policy:
-    """The policy as it is stored. Raises KeyError, TypeError or ValueError for one that is not whole."""
-    weights, fixed = content["weights"], content["fixed_bands"]
-    policy = Policy(
+    """A policy that is whole (rules/policy_faults): nothing else is published."""
+    weights, fixed, downgrade = content["weights"], content["fixed_bands"], content.get("downgrade", {})
+    return Policy(
         version=version,
         recency_weight=weights["recency"],
         frequency_weight=weights["frequency"],
@@ -96,34 +119,26 @@ def parse(version: int, content: Mapping[str, Any]) -> Policy:
         grace_days=content["grace_days"],
         stages=StagePolicy(**content.get("stages", {})),
         forecast=_forecast(content.get("forecast", {})),
+        window_days=content.get("window_days"),
+        qualification=Qualification(**content.get("qualification", {})),
+        one_step=downgrade.get("to") == "one_step",
+        notice=downgrade.get("notice", True),
     )
-    if policy.recency_weight + policy.frequency_weight + policy.monetary_weight != 100:
-        raise ValueError("the weights add up to 100")
-    if len(policy.segments) != 5 or any(len(row) != 5 for row in policy.segments):
-        raise ValueError("segments are five rows of five")
-    for thresholds in (policy.fixed_recency_days[::-1], policy.fixed_frequency, policy.fixed_monetary):
-        if len(thresholds) != 4 or list(thresholds) != sorted(set(thresholds)):
-            raise ValueError("four thresholds separate five bands")
-    return policy
 
 
 def _forecast(content: Mapping[str, Any]) -> Forecast:
     lists = {name: tuple(value) for name, value in content.items() if isinstance(value, list)}
-    forecast = Forecast(**{**content, **lists})
-    for cuts in (forecast.churn_probabilities, forecast.churn_silences):
-        if len(cuts) != 2 or not 0 < cuts[0] < cuts[1]:
-            raise ValueError("two rising cuts part three churn bands")
-    return forecast
+    return Forecast(**{**content, **lists})
 
 
-def _levels(content: list[Mapping[str, Any]]) -> tuple[Level, ...]:
-    levels = tuple(
-        Level(each["code"], each["percentile"], each["net_revenue"], each.get("names", {}))
+def _levels(content: Sequence[Mapping[str, Any]]) -> tuple[Level, ...]:
+    return tuple(
+        Level(
+            each["code"],
+            each.get("percentile") or 0,
+            each.get("net_revenue"),
+            each.get("names", {}),
+            each.get("threshold"),
+        )
         for each in content
     )
-    percentiles = [each.percentile for each in levels]
-    if not levels or levels[0].percentile != 0 or percentiles != sorted(set(percentiles)):
-        raise ValueError("levels rise from one that asks for nothing")
-    if levels[0].net_revenue is not None or any(each.net_revenue is None for each in levels[1:]):
-        raise ValueError("every level but the lowest says its net revenue")
-    return levels
