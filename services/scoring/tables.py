@@ -336,3 +336,45 @@ satisfaction = Table(
     Column("effective_at", Timestamptz, nullable=False),
     Index(None, "customer_id"),
 )
+
+# What the company has watched, and on which weekdays (1 = Monday) it is open: null where a day without any fact is a closed
+# one. One row.
+watching = Table(
+    "watching",
+    metadata,
+    Column("single", Boolean, primary_key=True, server_default=text("true")),
+    Column("kinds", ARRAY(Text), nullable=False),
+    Column("open_weekdays", ARRAY(SmallInteger)),
+    Column("version", Integer, nullable=False, server_default=text("1")),
+)
+
+# Sudden changes, never changed once they are told. observed and expected are sums over the open days since … day, change is
+# what all customers together did differently, null until that was looked up.
+alert = Table(
+    "alert",
+    metadata,
+    Column("alert_id", Uuid, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("direction", Text, nullable=False),
+    Column("since", Date, nullable=False),
+    Column("day", Date, nullable=False),
+    Column("observed", Double, nullable=False),
+    Column("expected", Double, nullable=False),
+    Column("score", Double, nullable=False),
+    Column("score_limit", Double, nullable=False),
+    Column("change", Double),
+    Column("created_at", Timestamptz, nullable=False, server_default=func.now()),
+    Index(None, "kind", "name", "direction", "day", unique=True),
+    Index(None, "day", "alert_id"),
+)
+
+# The few who are most behind an alert.
+alert_customer = Table(
+    "alert_customer",
+    metadata,
+    Column("alert_id", Uuid, primary_key=True),
+    Column("recorded_customer_id", Uuid, primary_key=True),
+    Column("customer_id", Uuid, nullable=False),
+    Column("change", Double, nullable=False),
+)

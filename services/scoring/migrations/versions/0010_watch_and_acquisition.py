@@ -1,0 +1,61 @@
+"""The watch over sudden changes, with the customers behind them."""
+
+from alembic import op
+
+revision = "0010"
+down_revision = "0005"
+branch_labels = None
+depends_on = None
+
+STATEMENTS = (
+    """
+    create table watching (
+        single boolean default true not null,
+        kinds text[] not null,
+        open_weekdays smallint[],
+        version integer default 1 not null,
+        constraint pk_watching primary key (single)
+    )
+    """,
+    """
+    insert into watching (kinds)
+    values ('{company,tier,country,channel,product,churn,satisfaction}')
+    """,
+    """
+    create table alert (
+        alert_id uuid not null,
+        kind text not null,
+        name text not null,
+        direction text not null,
+        since date not null,
+        day date not null,
+        observed double precision not null,
+        expected double precision not null,
+        score double precision not null,
+        score_limit double precision not null,
+        change double precision,
+        created_at timestamptz default now() not null,
+        constraint pk_alert primary key (alert_id)
+    )
+    """,
+    "create unique index ix_alert_kind_name_direction_day on alert (kind, name, direction, day)",
+    "create index ix_alert_day_alert_id on alert (day, alert_id)",
+    """
+    create table alert_customer (
+        alert_id uuid not null,
+        recorded_customer_id uuid not null,
+        customer_id uuid not null,
+        change double precision not null,
+        constraint pk_alert_customer primary key (alert_id, recorded_customer_id)
+    )
+    """,
+)
+
+
+def upgrade() -> None:
+    for statement in STATEMENTS:
+        op.execute(statement)
+
+
+def downgrade() -> None:
+    op.execute("drop table watching, alert, alert_customer")
