@@ -345,6 +345,7 @@ watching = Table(
     Column("single", Boolean, primary_key=True, server_default=text("true")),
     Column("kinds", ARRAY(Text), nullable=False),
     Column("open_weekdays", ARRAY(SmallInteger)),
+    Column("judged_until", Date),
     Column("version", Integer, nullable=False, server_default=text("1")),
 )
 

@@ -189,6 +189,16 @@ def test_facts_that_came_late_are_judged_like_those_in_time(world: World) -> Non
     assert [each["customer_id"] for each in purchases["customers"]] == [str(world.customer("eve"))]
 
 
+def test_facts_that_came_more_than_a_month_late_are_no_news(world: World) -> None:
+    shop(world, usual)
+    watched(world, MIDNIGHT + days(28))
+    watched(world, MIDNIGHT)
+    late = [world.purchase("eve", f"late-{n}", 1_000, NOON - days(3)) for n in range(40)]
+    world.happens(*late)
+    assert watched(world, MIDNIGHT + days(28)).report["alerts"] == 0
+    assert watched(world, MIDNIGHT).report["alerts"] > 0, "asked for the time before, it is told"
+
+
 def test_an_alert_is_announced_once_with_its_figures_and_nobodys_name(world: World) -> None:
     shop(world, outage)
     watched(world)
@@ -325,7 +335,7 @@ def test_only_what_the_company_chose_is_watched(world: World) -> None:
     assert {each["kind"] for each in alerts(world)} == {"channel", "country"}
     client = world.scoring.client
     assert client.get("/v1/watch").json() == {
-        "kinds": ["country", "channel"], "open_weekdays": None, "version": 2,
+        "kinds": ["country", "channel"], "open_weekdays": None, "judged_until": LAST, "version": 2,
     }  # fmt: skip
     body = {"kinds": ["company"], "open_weekdays": None}
     assert client.put("/v1/watch", json=body).status_code == 428

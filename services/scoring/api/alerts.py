@@ -55,6 +55,7 @@ class WatchIn(BaseModel):
 
 
 class WatchOut(WatchIn):
+    judged_until: date | None = Field(description="the last day that a run judged")
     version: int
 
 

@@ -123,7 +123,9 @@ def _called(row: Row[Any], tiers: Mapping[str, Words]) -> Words:
 
 def watching(session: Session, *, lock: bool = False) -> Row[Any]:
     """What the company has watched."""
-    wanted = "select kinds, open_weekdays, version from watching" + (" for update" if lock else "")
+    wanted = "select kinds, open_weekdays, judged_until, version from watching" + (
+        " for update" if lock else ""
+    )
     return session.execute(text(wanted)).one()
 
 
@@ -133,7 +135,7 @@ def watch_over(session: Session, kinds: Sequence[str], open_weekdays: Sequence[i
     return session.execute(
         text("""
             update watching set kinds = :kinds, open_weekdays = cast(:open as smallint[]), version = version + 1
-            returning kinds, open_weekdays, version
+            returning kinds, open_weekdays, judged_until, version
         """),
         {
             "kinds": [kind for kind in KINDS if kind in kinds],

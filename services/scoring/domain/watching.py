@@ -33,6 +33,8 @@ WARM_UP_DAYS = 70
 SETTLED_DAYS = 200
 # An amount is made up by many purchases where there are so many on an average open day.
 MANY_A_DAY = 10
+# Facts may come so late and still be judged. Nothing older is news, as when a product becomes one of the largest.
+LATE_DAYS = 30
 USUAL_DAYS = 56  # before an alert: what its customers usually do
 
 _DAY = "({moment} at time zone :zone)::date"
@@ -133,7 +135,7 @@ _SERIES = """
     with series as materialized (
         select name, day, sum(value)::double precision as value, sum(times)::bigint as times
         from ({contributions}) contribution group by name, day),
-    largest as (select name from series group by name order by sum(value) desc, name limit :most)
+    largest as materialized (select name from series group by name order by sum(value) desc, name limit :most)
     select name, day, value, times from series join largest using (name) order by name, day
 """
 
@@ -176,7 +178,9 @@ def raise_alerts(session: Session, as_of: datetime | None) -> Found:
 
     Without ``as_of``: as of the calibration's, where that is pinned, else as of now. Two runs wait for each other.
     """
-    settings = session.execute(text("select kinds, open_weekdays from watching for update")).one()
+    settings = session.execute(
+        text("select kinds, open_weekdays, judged_until from watching for update")
+    ).one()
     last = _last_day(session, as_of)
     began = session.scalar(
         text("select (min(first_purchase_at) at time zone :zone)::date from metrics"),
@@ -189,6 +193,12 @@ def raise_alerts(session: Session, as_of: datetime | None) -> Found:
     days = [first + timedelta(days=each) for each in range((last - first).days + 1)]
     is_open = np.isin(days, sorted(_open_days(session, first, last, settings.open_weekdays)))
     series = [each for kind in FAMILIES if kind in settings.kinds for each in _series(session, kind, days)]
+    if settings.judged_until is not None and settings.judged_until <= last:
+        told_from = max(told_from, settings.judged_until - timedelta(days=LATE_DAYS))
+    if is_open.any():
+        session.execute(
+            text("update watching set judged_until = greatest(judged_until, :last)"), {"last": last}
+        )
     alerts = _replay(days, is_open, series)
     told = _told(session, told_from)
     new = []
@@ -311,9 +321,12 @@ def _replay(days: Sequence[date], is_open: Bools, series: Sequence[Series]) -> l
 
 
 def _kind(series: Series, is_open: Bools) -> Kind:
-    if series.family != "product" and unit(series.family, series.name) == "count":
+    """One return can be a hundred times the usual one, however many there are, and so can one order of a product."""
+    if series.family == "product" or series.name == "taken_back":
+        return "amount"
+    if unit(series.family, series.name) == "count":
         return "count"
-    return "total" if series.times[is_open].mean() >= MANY_A_DAY and series.family != "product" else "amount"
+    return "total" if series.times[is_open].mean() >= MANY_A_DAY else "amount"
 
 
 def _told(session: Session, since: date) -> dict[tuple[str, str, str], list[tuple[date, date]]]:

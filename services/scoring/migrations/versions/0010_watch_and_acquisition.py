@@ -13,6 +13,7 @@ STATEMENTS = (
         single boolean default true not null,
         kinds text[] not null,
         open_weekdays smallint[],
+        judged_until date,
         version integer default 1 not null,
         constraint pk_watching primary key (single)
     )
