@@ -379,3 +379,27 @@ alert_customer = Table(
     Column("customer_id", Uuid, nullable=False),
     Column("change", Double, nullable=False),
 )
+
+# When and by which channel each became known, as profile told it last; of those of one owner the earliest counts.
+acquisition = Table(
+    "acquisition",
+    metadata,
+    Column("recorded_customer_id", Uuid, primary_key=True),
+    Column("customer_id", Uuid, nullable=False),
+    Column("channel", Text),
+    Column("registered_at", Timestamptz, nullable=False),
+    Index(None, "customer_id"),
+)
+
+# What a channel cost in a month (its first day), in minor units of the accounting currency.
+acquisition_cost = Table(
+    "acquisition_cost",
+    metadata,
+    Column("channel", Text, primary_key=True),
+    Column("month", Date, primary_key=True),
+    Column("amount_minor", BigInteger, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("note", Text),
+    Column("version", Integer, nullable=False, server_default=text("1")),
+    Column("updated_at", Timestamptz, nullable=False, server_default=func.now()),
+)

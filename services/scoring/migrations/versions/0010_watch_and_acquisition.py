@@ -1,4 +1,7 @@
-"""The watch over sudden changes, with the customers behind them."""
+"""The watch over sudden changes, with the customers behind them; when customers were acquired, and what that cost.
+
+By which channel those were acquired who are known already, profile tells with their next update, or the topics with a rebuild.
+"""
 
 from alembic import op
 
@@ -50,6 +53,41 @@ STATEMENTS = (
         constraint pk_alert_customer primary key (alert_id, recorded_customer_id)
     )
     """,
+    """
+    create table acquisition (
+        recorded_customer_id uuid not null,
+        customer_id uuid not null,
+        channel text,
+        registered_at timestamptz not null,
+        constraint pk_acquisition primary key (recorded_customer_id)
+    )
+    """,
+    "create index ix_acquisition_customer_id on acquisition (customer_id)",
+    """
+    insert into acquisition (recorded_customer_id, customer_id, registered_at)
+    with recursive up as (
+        select customer_id as recorded, customer_id as reached from customer
+        where registered_at is not null and state <> 'erased'
+        union
+        select up.recorded, c.merged_into from up join customer c on c.customer_id = up.reached
+        where c.merged_into is not null
+    )
+    select up.recorded, up.reached, own.registered_at
+    from up join customer owner on owner.customer_id = up.reached and owner.merged_into is null
+    join customer own on own.customer_id = up.recorded
+    """,
+    """
+    create table acquisition_cost (
+        channel text not null,
+        month date not null,
+        amount_minor bigint not null,
+        currency text not null,
+        note text,
+        version integer default 1 not null,
+        updated_at timestamptz default now() not null,
+        constraint pk_acquisition_cost primary key (channel, month)
+    )
+    """,
 )
 
 
@@ -59,4 +97,4 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    op.execute("drop table watching, alert, alert_customer")
+    op.execute("drop table watching, alert, alert_customer, acquisition, acquisition_cost")
