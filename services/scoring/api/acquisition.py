@@ -27,16 +27,11 @@ Month = Annotated[str, Path(pattern=_MONTH, examples=["2026-03"])]
 class CostIn(BaseModel):
     """What a channel cost in a month, in the accounting currency."""
 
-    model_config = ConfigDict(
-        extra="forbid",
-        json_schema_extra={
-            "examples": [{"amount_minor": 1500000, "currency": "CNY", "note": "search ads, invoice of April"}]
-        },
-    )
+    model_config = ConfigDict(extra="forbid")
 
-    amount_minor: Whole = Field(ge=0, le=10**15)
-    currency: str = Field(pattern=r"^[A-Z]{3}$")
-    note: str | None = Field(default=None, max_length=500)
+    amount_minor: Whole = Field(ge=0, le=10**15, examples=[1_500_000])
+    currency: str = Field(pattern=r"^[A-Z]{3}$", examples=["CNY"])
+    note: str | None = Field(default=None, max_length=500, examples=["search ads, invoice of April"])
 
 
 class CostOut(CostIn):
