@@ -56,6 +56,10 @@ STATE = {
         "select concat(c.natural_key, '|', s.satisfaction, '|', s.measure) as row"
         " from satisfaction s join customer c on c.customer_id = s.recorded_customer_id"
     ),
+    "acquisitions": (
+        "select concat(c.natural_key, '|', a.channel) as row"
+        " from acquisition a join customer c on c.customer_id = a.recorded_customer_id"
+    ),
 }
 
 INVARIANTS = {

@@ -28,11 +28,13 @@ CLUSTERING = "clustering"
 RECOMMENDATIONS = "recommendations"
 BACKTEST = "backtest"
 TIER_EXPIRY = "tier_expiry"
+WATCH = "watch"
 # Counting only reads; re-banding holds its customers' locks, so reactions to them wait for one such chunk (about 0.2 s).
 COUNTED_AT_ONCE = 20_000
 REBANDED_AT_ONCE = 1_000
 CLUSTERED_AT_ONCE = 1_000
 COMPARED_AT_ONCE = 5_000
+EXPLAINED_AT_ONCE = 10
 SWEPT_AT_ONCE = 20_000
 
 
@@ -123,6 +125,7 @@ def _reband(job: RunningJob, chunk: Chunk) -> None:
         return
     if not ids:
         calibrations.sweep(session)
+        calibrations.announce_finished(session, calibration, chunk.report)
         chunk.cursor = {"phase": "done"}
         return
     moves = scores.reband(session, calibration, active)
@@ -340,6 +343,31 @@ def expire_tiers(job: RunningJob) -> None:
             chunk.cursor = {"done": len(ids) < REBANDED_AT_ONCE}
 
 
+def watch(job: RunningJob) -> None:
+    """Look for sudden changes up to the last whole day before as_of, then for the customers behind each. Phases in the
+    cursor: replay, explain, done."""
+    from services.scoring.domain import watching  # which brings numpy
+
+    while (phase := job.cursor.get("phase", "replay")) != "done":
+        with job.chunk() as chunk:
+            if phase == "replay":
+                as_of = job.parameters.get("as_of")
+                found = watching.raise_alerts(
+                    chunk.session, None if as_of is None else datetime.fromisoformat(as_of)
+                )
+                chunk.total = found.alerts
+                chunk.report = {
+                    "until": None if found.until is None else found.until.isoformat(),
+                    "series": found.series,
+                    "alerts": found.alerts,
+                }
+                chunk.cursor = {"phase": "explain"}
+            else:
+                explained = watching.explain(chunk.session, EXPLAINED_AT_ONCE)
+                chunk.advance(processed=explained)
+                chunk.cursor = {"phase": "explain" if explained else "done"}
+
+
 def _after(chunk: Chunk) -> UUID | None:
     after = chunk.cursor.get("after")
     return UUID(after) if after else None
@@ -379,6 +407,12 @@ def expire_tiers_daily(context: Context) -> None:
         jobs.create(session, TIER_EXPIRY, {})
 
 
+def watch_daily(context: Context) -> None:
+    """The day before, when it is over."""
+    with context.sessions.begin() as session:
+        jobs.create(session, WATCH, {})
+
+
 JOBS: dict[str, JobFunction] = {
     CALIBRATION: calibrate,
     PASSING_TIME: pass_time,
@@ -386,10 +420,12 @@ JOBS: dict[str, JobFunction] = {
     RECOMMENDATIONS: renew_recommendations,
     BACKTEST: backtest,
     TIER_EXPIRY: expire_tiers,
+    WATCH: watch,
 }
 SCHEDULE = (
     Scheduled("passing-time", "5 0 * * *", pass_time_daily),
     Scheduled("tier-expiry", "40 0 * * *", expire_tiers_daily),
+    Scheduled("watch", "0 1 * * *", watch_daily),
     Scheduled("nightly-calibration", "10 2 * * *", calibrate_nightly),
     Scheduled("nightly-recommendations", "40 2 * * *", renew_recommendations_nightly),
     Scheduled("nightly-clustering", "10 3 * * *", cluster_nightly),

@@ -12,7 +12,16 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from services.scoring.domain import calibrations, exchanges, facts, lines, merges, satisfaction, scores
+from services.scoring.domain import (
+    acquisitions,
+    calibrations,
+    exchanges,
+    facts,
+    lines,
+    merges,
+    satisfaction,
+    scores,
+)
 from services.scoring.domain.calibrations import Calibration
 from services.scoring.domain.causes import Cause
 from services.scoring.tables import customer
@@ -21,6 +30,7 @@ from shared.customers import REGISTERED, Owners, follows, lock_owners, recorded_
 from shared.events.feedback import SatisfactionChanged
 from shared.events.profile import (
     CustomerErased,
+    CustomerFacts,
     CustomersMerged,
     CustomersUnmerged,
     ProductChanged,
@@ -34,8 +44,22 @@ from shared.merges import locks
 from shared.messaging.consumer import Consumer
 
 _lock_customers = locks(customer)
+_follow_customers = follows(customer)
 Fact = TypeVar("Fact", bound=PurchaseFact)
 Told = list[tuple[Fact, UUID, UUID]]  # with the owner, and under whom it was recorded
+
+
+def follow_customers(session: Session, events: Sequence[CustomerFacts]) -> None:
+    _follow_customers(session, events)
+    latest = {event.customer_id: event for event in events}
+    owners = lock_owners(session, customer, latest).active
+    acquisitions.keep(
+        session,
+        [
+            (recorded, owners[recorded], latest[recorded].acquisition_channel, latest[recorded].registered_at)
+            for recorded in sorted(owners)
+        ],
+    )
 
 
 def record_purchases(session: Session, events: Sequence[PurchaseRecorded]) -> None:
@@ -216,7 +240,7 @@ def _because_of(event: PurchaseFact, reason: str) -> Cause:
 
 
 REACTIONS: dict[type[Any], Callable[[Session, Sequence[Any]], None]] = {
-    **dict.fromkeys(REGISTERED, follows(customer)),
+    **dict.fromkeys(REGISTERED, follow_customers),
     CustomersMerged: merges.follow,
     CustomersUnmerged: merges.follow,
     CustomerErased: merges.erase,

@@ -228,7 +228,10 @@ def _text(document: Schema) -> str:
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
-_KEY = "the customer under whom the fact was recorded; for an anonymous purchase its own id, for a product the product's"
+_KEY = (
+    "the customer under whom the fact was recorded; for an anonymous purchase its own id, for a product the product's,"
+    " for a calibration or an alert its own"
+)
 
 _ENVELOPE: Schema = {
     "title": "CloudEvent",

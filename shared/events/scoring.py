@@ -1,10 +1,13 @@
 """What the scoring service announces."""
 
+from datetime import date
 from typing import Annotated, ClassVar
+from uuid import UUID
 
 from shared.events.envelope import CustomerEvent, ErasureCompleted, Event, Reason, Timestamp, open_enumeration
 
 CUSTOMER_TOPIC = "regulars.scoring.customer.v1"
+MODEL_TOPIC = "regulars.scoring.model.v1"
 
 ValueClass = Annotated[str, open_enumeration("high", "medium", "low")]
 Stage = Annotated[
@@ -115,6 +118,73 @@ class ErasureCompletedInScoring(ErasureCompleted):
     type: ClassVar[str] = "regulars.scoring.erasure_completed.v1"
 
 
+class CalibrationFinished(Event):
+    """Everybody is scored by a new calibration, which counted ``counted`` customers as of ``as_of``.
+
+    What it moved: ``scores_moved`` customers into another band, segment or value class, ``stages_moved`` into another
+    stage, ``risks_moved`` into another band of the churn risk; ``tiers`` how many were raised, lowered, noticed, kept.
+    ``models`` holds the reasons against using each model, none where nothing speaks against it. ``basis`` says whether
+    bands come from the company's own customers (population) or from fixed thresholds. Told once, when the last customer
+    is done; a calibration that a later one overtook is not told.
+    """
+
+    topic: ClassVar[str] = MODEL_TOPIC
+    type: ClassVar[str] = "regulars.scoring.calibration_finished.v1"
+
+    calibration_id: UUID
+    as_of: Timestamp
+    pinned: bool
+    initial: bool
+    counted: int
+    basis: Annotated[str, open_enumeration("population", "fixed")]
+    policy_version: int
+    scores_moved: int
+    stages_moved: int
+    risks_moved: int
+    tiers: dict[str, int]
+    models: dict[str, tuple[str, ...]]
+    effective_at: Timestamp
+    finished_at: Timestamp
+
+    @property
+    def key(self) -> str:
+        return str(self.calibration_id)
+
+
+class AlertRaised(Event):
+    """Something changed suddenly against its own usual variation: ``name`` of a ``kind`` of things watched (an own figure of
+    the company, a tier, a country, a channel, a product, …).
+
+    ``observed`` and ``expected`` are sums over the open days ``since`` … ``day``, in ``unit``: a number of purchases,
+    customers or pieces, or minor units of ``currency``. ``score`` is by how many spreads they deviate. Who is behind it
+    stands under the alert's id; ``customers`` are so many. ``historical`` says that the day is older than the trigger's
+    window.
+    """
+
+    topic: ClassVar[str] = MODEL_TOPIC
+    type: ClassVar[str] = "regulars.scoring.alert_raised.v1"
+
+    alert_id: UUID
+    kind: Annotated[
+        str, open_enumeration("company", "tier", "country", "channel", "product", "churn", "satisfaction")
+    ]
+    name: str
+    direction: Annotated[str, open_enumeration("up", "down")]
+    since: date
+    day: date
+    observed: float
+    expected: float
+    score: float
+    unit: Annotated[str, open_enumeration("count", "minor")]
+    currency: str | None
+    customers: int
+    historical: bool
+
+    @property
+    def key(self) -> str:
+        return str(self.alert_id)
+
+
 EVENTS: tuple[type[Event], ...] = (
     TierChanged,
     TierDowngradeDue,
@@ -122,4 +192,6 @@ EVENTS: tuple[type[Event], ...] = (
     LifecycleStageChanged,
     ChurnRiskChanged,
     ErasureCompletedInScoring,
+    CalibrationFinished,
+    AlertRaised,
 )

@@ -1,6 +1,8 @@
 """Scoring's API: the routes."""
 
 from services.scoring.api import (
+    acquisition,
+    alerts,
     calibrations,
     clusters,
     explanations,
@@ -21,5 +23,7 @@ ROUTERS = (
     manual_tiers.router,
     reports.router,
     recommendations.router,
+    alerts.router,
+    acquisition.router,
     personal_data.router,
 )

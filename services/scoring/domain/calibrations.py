@@ -21,6 +21,8 @@ from services.scoring.rules.drift import drift, stability_index
 from services.scoring.rules.policy import Basis, Policy, parse
 from shared import money
 from shared.errors import NotFound
+from shared.events.scoring import CalibrationFinished
+from shared.messaging.outbox import announce
 
 GATE = 7_348_207_201
 _FIRST = UUID(int=0)
@@ -387,6 +389,33 @@ def sweep(session: Session) -> None:
                     select calibration_id from calibration where state in ('past', 'superseded'))
             """)
         )
+
+
+def announce_finished(session: Session, calibration: Calibration, report: Mapping[str, Any]) -> None:
+    """Everybody is re-banded: tell it, with what the job's ``report`` says has moved."""
+    moment = session.execute(
+        text("select effective_at, now() as finished_at from calibration where calibration_id = :id"),
+        {"id": calibration.id},
+    ).one()
+    announce(
+        session,
+        CalibrationFinished(
+            calibration_id=calibration.id,
+            as_of=calibration.as_of,
+            pinned=calibration.pinned,
+            initial=calibration.initial,
+            counted=calibration.counted,
+            basis=calibration.basis,
+            policy_version=calibration.policy.version,
+            scores_moved=report.get("scores_moved", 0),
+            stages_moved=report.get("stages_moved", 0),
+            risks_moved=report.get("risks_moved", 0),
+            tiers=report.get("tiers", {}),
+            models={kind: tuple(each["reasons"]) for kind, each in sorted(calibration.models.items())},
+            effective_at=moment.effective_at,
+            finished_at=moment.finished_at,
+        ),
+    )
 
 
 def latest(session: Session, before: UUID | None, size: int) -> Sequence[Row[Any]]:

@@ -24,7 +24,7 @@ from shared.events.scoring import ErasureCompletedInScoring, TierChanged
 from shared.merges import Merge, Moves
 from shared.messaging.outbox import announce
 
-FACTS = ("purchase", "purchase_return", "satisfaction")
+FACTS = ("purchase", "purchase_return", "satisfaction", "alert_customer", "acquisition")
 
 
 def follow(session: Session, events: Sequence[Merge]) -> None:
@@ -66,10 +66,11 @@ def erase(session: Session, events: Sequence[CustomerErased]) -> None:
             text(f"delete from {name} where customer_id = any(cast(:ids as uuid[]))"), {"ids": erased}
         )
     clusterings.forget(session, erased)
-    session.execute(
-        text("delete from satisfaction where recorded_customer_id = any(cast(:ids as uuid[]))"),
-        {"ids": erased},
-    )
+    for name in ("satisfaction", "alert_customer", "acquisition"):
+        session.execute(
+            text(f"delete from {name} where recorded_customer_id = any(cast(:ids as uuid[]))"),
+            {"ids": erased},
+        )
     merges.announce_erased(session, ErasureCompletedInScoring, events, erased)
 
 
