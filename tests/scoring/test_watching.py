@@ -17,7 +17,7 @@ from shared.events.envelope import Event
 from shared.events.profile import CustomerErased, CustomersMerged, CustomersUnmerged
 from shared.jobs.runner import RunningJob
 from shared.jobs.schedule import Context
-from tests.scoring.test_calibrations import Killed
+from tests.scoring.chunks import Killed
 from tests.scoring.world import MIDNIGHT, NOON, World, days
 
 LAST = "2026-03-10"
