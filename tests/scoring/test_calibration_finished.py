@@ -31,7 +31,7 @@ def test_killed_after_every_chunk_it_is_told_once(world: World, customers: int) 
     chunks = 0
     while job.cursor.get("phase") != "done":
         assert world.announced("calibration_finished") == []
-        one_chunk(job)
+        one_chunk(job, calibrate)
         chunks += 1
         job = world.taken_over(job.id, job.parameters, epoch=1 + chunks)
     assert chunks > 4
@@ -43,7 +43,7 @@ def test_one_killed_before_the_last_commit_has_told_nothing_yet(world: World) ->
     many(world, 120)
     job = world.calibration(MIDNIGHT)
     while job.cursor.get("phase") != "reband" or job.cursor["after"] is None:
-        one_chunk(job)
+        one_chunk(job, calibrate)
     lost = world.taken_over(job.id, job.parameters, epoch=2)
     with pytest.raises(Exception, match="another worker"):
         calibrate(job)
@@ -55,7 +55,7 @@ def test_one_killed_before_the_last_commit_has_told_nothing_yet(world: World) ->
 def test_one_that_was_overtaken_tells_nothing(world: World) -> None:
     many(world, 120)
     slow: RunningJob = world.calibration(MIDNIGHT - days(5))
-    one_chunk(slow)
+    one_chunk(slow, calibrate)
     fast = world.calibrated(MIDNIGHT)
     calibrate(slow)
     assert slow.report["superseded"] is True
