@@ -55,6 +55,10 @@ STATE = {
         "select concat(c.natural_key, '|', s.satisfaction, '|', s.measure) as row"
         " from satisfaction s join customer c on c.customer_id = s.recorded_customer_id"
     ),
+    "traits": (
+        "select concat(c.natural_key, '|', t.region, '|', t.acquisition_channel, '|', t.tags) as row"
+        f" from trait t {_WHOSE}"
+    ),
 }
 
 INVARIANTS = {

@@ -12,7 +12,16 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from services.scoring.domain import calibrations, exchanges, facts, lines, merges, satisfaction, scores
+from services.scoring.domain import (
+    calibrations,
+    exchanges,
+    facts,
+    lines,
+    merges,
+    satisfaction,
+    scores,
+    traits,
+)
 from services.scoring.domain.calibrations import Calibration
 from services.scoring.domain.causes import Cause
 from services.scoring.tables import customer
@@ -21,6 +30,7 @@ from shared.customers import REGISTERED, Owners, follows, lock_owners, recorded_
 from shared.events.feedback import SatisfactionChanged
 from shared.events.profile import (
     CustomerErased,
+    CustomerFacts,
     CustomersMerged,
     CustomersUnmerged,
     ProductChanged,
@@ -30,12 +40,19 @@ from shared.events.profile import (
     PurchaseReturned,
     ReturnMatched,
 )
+from shared.events.profile_behaviour import TagsChanged
 from shared.merges import locks
 from shared.messaging.consumer import Consumer
 
 _lock_customers = locks(customer)
+_follow_customers = follows(customer)
 Fact = TypeVar("Fact", bound=PurchaseFact)
 Told = list[tuple[Fact, UUID, UUID]]  # with the owner, and under whom it was recorded
+
+
+def keep_customers(session: Session, events: Sequence[CustomerFacts]) -> None:
+    _follow_customers(session, events)
+    traits.keep(session, events)
 
 
 def record_purchases(session: Session, events: Sequence[PurchaseRecorded]) -> None:
@@ -216,7 +233,7 @@ def _because_of(event: PurchaseFact, reason: str) -> Cause:
 
 
 REACTIONS: dict[type[Any], Callable[[Session, Sequence[Any]], None]] = {
-    **dict.fromkeys(REGISTERED, follows(customer)),
+    **dict.fromkeys(REGISTERED, keep_customers),
     CustomersMerged: merges.follow,
     CustomersUnmerged: merges.follow,
     CustomerErased: merges.erase,
@@ -225,6 +242,7 @@ REACTIONS: dict[type[Any], Callable[[Session, Sequence[Any]], None]] = {
     ReturnMatched: match_returns,
     PurchaseCancelled: cancel_purchases,
     SatisfactionChanged: keep_satisfaction,
+    TagsChanged: traits.keep_tags,
     ProductChanged: lines.keep_products,
 }
 

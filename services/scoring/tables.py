@@ -336,3 +336,17 @@ satisfaction = Table(
     Column("effective_at", Timestamptz, nullable=False),
     Index(None, "customer_id"),
 )
+
+# What profile last said of each customer, by which reports are drilled into. It is of the key it was said under: a merged
+# customer's rests, the winner's counts.
+trait = Table(
+    "trait",
+    metadata,
+    Column("customer_id", Uuid, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("country", Text),
+    Column("region", Text),
+    Column("acquisition_channel", Text),
+    Column("tags", ARRAY(Text), nullable=False),
+    Column("registered_at", Timestamptz, nullable=False),
+)

@@ -2,4 +2,4 @@
 
 from services.scoring.api import calibrations, personal_data, reports, scores
 
-ROUTERS = (scores.router, calibrations.router, reports.router, personal_data.router)
+ROUTERS = (scores.router, calibrations.router, *reports.ROUTERS, personal_data.router)

@@ -58,7 +58,7 @@ def erase(session: Session, events: Sequence[CustomerErased]) -> None:
     """The numbers stay, as nobody's; what was thought about the person goes."""
     calibrations.enter(session)
     erased = merges.erase(session, customer, events)
-    for name in ("score", "outlook", "stage_change", "tier", "tier_resting", "tier_change"):
+    for name in ("score", "outlook", "stage_change", "tier", "tier_resting", "tier_change", "trait"):
         session.execute(
             text(f"delete from {name} where customer_id = any(cast(:ids as uuid[]))"), {"ids": erased}
         )
