@@ -1,11 +1,16 @@
 """Reports: one filter for all, and figures that plain Python finds in the planted facts."""
 
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from sqlalchemy import text
 
+from services.scoring.app import SERVICE
 from services.scoring.rules.names import SEGMENTS, STAGES
 from services.scoring.rules.stages import STAGES as ALL_STAGES
 from shared.events.profile import CustomerErased, CustomersMerged, CustomersUnmerged
@@ -220,3 +225,258 @@ def test_reports_need_a_scope(world: World) -> None:
     for name in ("customers", "lifecycle"):
         assert world.scoring.stranger.get(f"/v1/reports/{name}").status_code == 401
     assert world.scoring.client.get(f"/v1/customers/{uuid4()}/score").status_code == 404
+
+
+# Migration between tiers.
+
+
+def matrix(world: World, **query: Any) -> dict[tuple[str | None, str], int]:
+    return {
+        (row["tier"], cell["tier"]): cell["customers"]
+        for row in report(world, "tier-migration", **query)["rows"]
+        for cell in row["cells"]
+        if cell["customers"]
+    }
+
+
+def test_the_migration_matrix_shows_who_was_where_at_both_dates(company: World) -> None:
+    with company.scoring.sessions.begin() as session:
+        session.execute(text("update tier_change set effective_at = '2026-03-11T00:00:00Z'"))
+    company.happens(
+        company.purchase("dee", "D2", 900_000, NOON + days(10)),
+        company.purchase("fay", "F1", 60_000, NOON + days(11)),
+        company.purchase("cid", "C2", 900_000, NOON + days(30)),
+    )
+    told = report(company, "tier-migration", **{"from": "2026-03-15", "until": "2026-04-01"})
+    assert (told["customers"], told["raised"], told["lowered"]) == (6, 1, 0)
+    assert [row["tier"] for row in told["rows"]] == ["platinum", "gold", "silver", "standard", None]
+    period = {"from": "2026-03-15", "until": "2026-04-01"}
+    assert matrix(company, **period) == {
+        ("platinum", "platinum"): 1, ("gold", "gold"): 1, ("silver", "silver"): 1, ("standard", "standard"): 1,
+        ("standard", "gold"): 1, (None, "silver"): 1,
+    }  # fmt: skip
+    assert matrix(company, country="GB", **period) == {("silver", "silver"): 1, ("standard", "gold"): 1}
+    assert matrix(company, **{"from": "2026-03-15", "until": "2026-05-01"})["silver", "gold"] == 1
+    assert matrix(company, **{"from": "2026-03-01", "until": "2026-03-02"}) == {}
+    company.happens(*merged(company, "cid", "ann"), erased(company, "bob"))
+    assert report(company, "tier-migration", **period)["customers"] == 4
+
+
+def test_an_empty_period_is_refused(company: World) -> None:
+    for name in ("tier-migration", "lifecycle"):
+        for query in ({"from": "2026-03-02", "until": "2026-03-02"}, {"from": "2199-01-01"}):
+            reply = company.scoring.client.get(f"/v1/reports/{name}", params=query)
+            assert (reply.status_code, reply.json()["code"]) == (422, "empty_period")
+        reply = company.scoring.client.get(f"/v1/reports/{name}", params={"until": "0001-01-01"})
+        assert reply.json()["errors"][0]["pointer"] == "/query/until"
+
+
+# Cohorts, repurchase and Pareto against plain Python.
+
+
+@dataclass
+class Bought:
+    """A purchase of somebody, and what came back of it and when."""
+
+    who: str
+    at: datetime
+    amount: int
+    back: list[tuple[datetime, int]]
+
+
+def many_purchases(world: World, seed: int = 5, people: int = 60) -> tuple[list[Bought], list[Bought]]:
+    """Three years of purchases, some of them taken back in part or as a whole, and returns that name no purchase (as
+    purchases of a negative amount), told in any order."""
+    chance = random.Random(seed)
+    bought, unmatched, events = [], [], []
+    for number in range(people):
+        name = f"c{number:02}"
+        events.append(world.registered(name, country=("CN", "GB")[number % 2]))
+        at = NOON - days(chance.uniform(0, 1000))
+        while at < NOON:
+            each = Bought(name, at, chance.randint(1, 90_000), [])
+            if chance.random() < 0.3:
+                each.back.append(
+                    (at + days(chance.uniform(0, 60)), chance.choice((each.amount, each.amount // 3 or 1)))
+                )
+            if chance.random() < 0.1:
+                unmatched.append(
+                    Bought(name, at + days(chance.uniform(-40, 40)), -chance.randint(1, 20_000), [])
+                )
+            bought.append(each)
+            at += days(chance.choice((0.1, 3, 25, 70, 200)) * chance.uniform(0.5, 1.5))
+    for number, each in enumerate(bought):
+        events.append(world.purchase(each.who, f"P{number}", each.amount, each.at))
+        events += [world.returned(each.who, f"P{number}", amount, at) for at, amount in each.back]
+    events += [world.returned(each.who, None, -each.amount, each.at) for each in unmatched]
+    told = events[:people], events[people:]
+    chance.shuffle(told[1])
+    world.happens(*told[0], *told[1])
+    return bought, unmatched
+
+
+def facts_before(as_of: datetime, bought: list[Bought], unmatched: list[Bought]) -> tuple[Any, Any]:
+    """Per customer: the days of their occasions in UTC+8, and every (moment, amount)."""
+    occasions: dict[str, set[date]] = {}
+    amounts: dict[str, list[tuple[datetime, int]]] = {}
+    for each in [*bought, *unmatched]:
+        if each.at >= as_of:
+            continue
+        back = [(at, amount) for at, amount in each.back if at < as_of]
+        amounts.setdefault(each.who, []).extend(
+            [(each.at, each.amount), *((at, -amount) for at, amount in back)]
+        )
+        if each.amount - sum(amount for _, amount in back) > 0:
+            occasions.setdefault(each.who, set()).add(day_of(each.at))
+    return {who: sorted(found) for who, found in occasions.items()}, amounts
+
+
+def day_of(moment: datetime) -> date:
+    """In Shanghai, which has no summer time."""
+    return (moment + timedelta(hours=8)).date()
+
+
+def month_of(day: date) -> int:
+    return day.year * 12 + day.month - 1
+
+
+AS_OF = datetime(2026, 3, 11, tzinfo=UTC)
+DATES = [AS_OF, AS_OF - days(100), AS_OF - days(400)]
+
+
+@pytest.fixture
+def shanghai(service: Callable[..., Any]) -> World:
+    return World(service(SERVICE, time_zone="Asia/Shanghai"))
+
+
+@pytest.fixture
+def shoppers(shanghai: World) -> tuple[World, list[Bought], list[Bought]]:
+    return shanghai, *many_purchases(shanghai)
+
+
+@pytest.mark.parametrize("as_of", DATES)
+def test_cohorts_are_what_plain_python_counts_in_the_facts_before_as_of(
+    shoppers: Any, as_of: datetime
+) -> None:
+    world, *facts = shoppers
+    occasions, amounts = facts_before(as_of, *facts)
+    last = month_of(day_of(as_of))
+    expected: dict[int, dict[int, list[int]]] = {}
+    for who, found in occasions.items():
+        cohort = month_of(found[0])
+        months = expected.setdefault(cohort, {})
+        for month in {month_of(day) for day in found}:
+            months.setdefault(month - cohort, [0, 0])[0] += 1
+        for at, amount in amounts[who]:
+            months.setdefault(max(0, month_of(day_of(at)) - cohort), [0, 0])[1] += amount
+    told = report(world, "cohorts", as_of=as_of.isoformat(), months=60)
+    for row in told["cohorts"]:
+        year, month = map(int, row["cohort"].split("-"))
+        cohort = year * 12 + month - 1
+        months = expected.pop(cohort, {})
+        assert row["customers"] == months.get(0, [0, 0])[0]
+        assert [[each["customers"], each["net_revenue_minor"]] for each in row["months"]] == [
+            months.get(after, [0, 0]) for after in range(last - cohort + 1 if months else 0)
+        ]
+        assert all(each["share"] == round(each["customers"] / row["customers"], 6) for each in row["months"])
+    assert expected == {}
+    assert told["customers"] == len(occasions) > 30
+    assert [
+        each["cohort"] for each in report(world, "cohorts", as_of=as_of.isoformat(), months=2)["cohorts"]
+    ] == [each["cohort"] for each in told["cohorts"][-2:]]
+
+
+@pytest.mark.parametrize("as_of", DATES)
+def test_the_repurchase_rate_counts_only_cohorts_that_are_old_enough(shoppers: Any, as_of: datetime) -> None:
+    world, *facts = shoppers
+    occasions, _ = facts_before(as_of, *facts)
+    told = report(world, "repurchase-rate", as_of=as_of.isoformat(), months=60)
+    for total in told["within"]:
+        old = [
+            found
+            for found in occasions.values()
+            if (found[0].replace(day=1) + days(32)).replace(day=1) + days(total["days"]) <= day_of(as_of)
+        ]
+        again = sum((after - before).days <= total["days"] for before, after in map(first_two, old) if after)
+        assert (total["first_time_buyers"], total["customers"]) == (len(old), again)
+        assert total["share"] == (round(again / len(old), 6) if old else None)
+        told_old = [
+            row["customers"] for row in told["cohorts"] for each in row["within"]
+            if each["days"] == total["days"] and each["share"] is not None
+        ]  # fmt: skip
+        assert sum(told_old) == len(old)
+    assert told["within"][0]["customers"] > 5
+
+
+def first_two(found: list[date]) -> tuple[date, date | None]:
+    return found[0], found[1] if len(found) > 1 else None
+
+
+@pytest.mark.parametrize("as_of", DATES)
+def test_pareto_and_gini_are_what_plain_python_finds(shoppers: Any, as_of: datetime) -> None:
+    world, *facts = shoppers
+    _, amounts = facts_before(as_of, *facts)
+    net = sorted(
+        (total for each in amounts.values() if (total := sum(amount for _, amount in each)) > 0), reverse=True
+    )
+    told = report(world, "pareto", as_of=as_of.isoformat())
+    assert (told["customers"], told["net_revenue_minor"]) == (len(net), sum(net))
+    for top in told["top"]:
+        count = -(-len(net) * top["percent"] // 100)
+        assert (top["customers"], top["net_revenue_minor"]) == (count, sum(net[:count]))
+    # The mean difference of all pairs over twice the mean (Gini 1912).
+    differences = sum(abs(one - other) for one in net for other in net)
+    assert told["gini"] == pytest.approx(differences / (2 * len(net) * sum(net)), abs=1e-6)
+
+
+def test_reports_over_facts_are_drilled_into_and_merged_customers_count_once(shoppers: Any) -> None:
+    world, *_ = shoppers
+    query = {"as_of": AS_OF.isoformat(), "months": 60}
+    whole = {name: report(world, name, **query)["customers"] for name in ("cohorts", "pareto")}
+    for name in whole:
+        parts = [report(world, name, country=country, **query)["customers"] for country in ("CN", "GB")]
+        assert sum(parts) == whole[name] > max(parts)
+    world.happens(*merged(world, "c00", "c01"), erased(world, "c02"))
+    assert report(world, "cohorts", **query)["customers"] == whole["cohorts"] - 2
+    rows = report(world, "repurchase-rate", **query)["cohorts"]
+    assert sum(row["customers"] for row in rows) == whole["cohorts"] - 2
+
+
+def test_a_month_begins_at_midnight_of_the_companys_time_zone(shanghai: World) -> None:
+    world = shanghai
+    world.happens(
+        world.purchase("ann", "A1", 100, datetime(2026, 1, 31, 15, 59, 59, tzinfo=UTC)),
+        world.purchase("bob", "B1", 100, datetime(2026, 1, 31, 16, tzinfo=UTC)),
+        world.purchase("bob", "B2", 100, datetime(2026, 2, 28, 16, tzinfo=UTC)),
+    )
+    rows = report(world, "cohorts", as_of="2026-03-10T00:00:00Z", months=3)["cohorts"]
+    assert [(row["cohort"], [each["customers"] for each in row["months"]]) for row in rows] == [
+        ("2026-01", [1, 0, 0]), ("2026-02", [1, 1]), ("2026-03", []),
+    ]  # fmt: skip
+    assert behind(world, cohort="2026-02") == ["bob"]
+
+
+def test_facts_are_looked_at_as_of_the_pinned_calibration_unless_asked_otherwise(company: World) -> None:
+    assert report(company, "cohorts")["as_of"] == "2026-03-11T00:00:00Z"
+    company.happens(company.purchase("fay", "F1", 900, NOON + days(9)))
+    assert report(company, "pareto")["customers"] == 5
+    assert report(company, "pareto", as_of="2026-04-01T00:00:00Z")["customers"] == 6
+
+
+def test_nothing_bought_is_no_cohort_and_no_inequality(world: World) -> None:
+    world.happens(world.registered("ann"))
+    for months in (1, 24):
+        cohorts = report(world, "cohorts", months=months)
+        assert (cohorts["customers"], [row["months"] for row in cohorts["cohorts"]]) == (0, [[]] * months)
+    assert [each["share"] for each in report(world, "repurchase-rate")["within"]] == [None] * 5
+    pareto = report(world, "pareto")
+    assert (pareto["customers"], pareto["gini"], pareto["top"][0]["share"]) == (0, None, 0.0)
+    clv = report(world, "clv-distribution")
+    assert (clv["customers"], clv["predicted_deciles"], clv["as_of"]) == (0, [], None)
+
+
+@pytest.mark.parametrize("as_of", ["1969-12-31T00:00:00Z", "2300-01-01T00:00:00Z", "2026-01-01", "yesterday"])
+def test_an_as_of_that_is_no_such_moment_is_refused(world: World, as_of: str) -> None:
+    for name in ("cohorts", "repurchase-rate", "pareto"):
+        reply = world.scoring.client.get(f"/v1/reports/{name}", params={"as_of": as_of})
+        assert (reply.status_code, reply.json()["errors"][0]["pointer"]) == (422, "/query/as_of")

@@ -11,6 +11,7 @@ from pydantic_core import PydanticCustomError
 from services.scoring.domain.reports.filters import Filter
 from services.scoring.rules.stages import Stage
 from services.scoring.rules.trend import Trend
+from shared.errors import Fault, Invalid
 from shared.http.fields import Moment
 
 Word = Annotated[str, StringConstraints(min_length=1, max_length=200)]
@@ -92,6 +93,11 @@ def midnight(day: date, zone: str) -> datetime:
 
 
 def period(since: date | None, until: date | None, now: datetime, zone: str) -> tuple[datetime, datetime]:
-    """``[since, until)`` as moments; without ``until`` it ends now, without ``since`` it begins 30 days before that."""
+    """``[since, until)`` as moments; without ``until`` it ends now, without ``since`` it begins 30 days before that.
+    Raises Invalid where it does not begin before it ends."""
     end = now if until is None else midnight(until, zone)
-    return (end - timedelta(days=30) if since is None else midnight(since, zone)), end
+    begin = end - timedelta(days=30) if since is None else midnight(since, zone)
+    if begin >= end:
+        fault = Fault("/query/from", "not_before_the_end", "a period begins before it ends")
+        raise Invalid("empty_period", "the period does not begin before it ends", faults=[fault])
+    return begin, end

@@ -8,6 +8,7 @@ from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.scoring.api.reports.asked import Day, FilterIn, Names, Report, period
+from services.scoring.domain.facts import books
 from services.scoring.domain.reports import spread
 from shared.http.dependencies import Now, Transaction
 from shared.http.paging import Page, PageOf, page_of
@@ -127,7 +128,7 @@ def get_tier_distribution(session: Transaction, query: Annotated[FilterIn, Query
 @router.get("/lifecycle", scopes=["scores:read"])
 def get_lifecycle(session: Transaction, now: Now, query: Annotated[LifecycleIn, Query()]) -> LifecycleOut:
     """Customers and net revenue by lifecycle stage, and who entered and left each stage in a period."""
-    since, until = period(query.from_, query.until, now, session.info["settings"].time_zone)
+    since, until = period(query.from_, query.until, now, books(session).time_zone)
     return LifecycleOut.model_validate(spread.lifecycle(session, query.filter(), since, until))
 
 
