@@ -13,7 +13,7 @@ from sqlalchemy import text
 from services.scoring.app import SERVICE
 from services.scoring.rules.names import SEGMENTS, STAGES
 from services.scoring.rules.stages import STAGES as ALL_STAGES
-from shared.events.profile import CustomerErased, CustomersMerged, CustomersUnmerged
+from shared.events.profile import CustomerErased, CustomersMerged, CustomersUnmerged, PurchaseLine, ReturnLine
 from shared.events.profile_behaviour import TagsChanged
 from tests.scoring.world import NOON, World, days
 
@@ -480,3 +480,204 @@ def test_an_as_of_that_is_no_such_moment_is_refused(world: World, as_of: str) ->
     for name in ("cohorts", "repurchase-rate", "pareto"):
         reply = world.scoring.client.get(f"/v1/reports/{name}", params={"as_of": as_of})
         assert (reply.status_code, reply.json()["errors"][0]["pointer"]) == (422, "/query/as_of")
+
+
+# Lifetime value and trends.
+
+
+def forecast(world: World, **values: dict[str, Any]) -> None:
+    """Put outlooks in the state that a calibration with models would have put them in."""
+    with world.scoring.sessions.begin() as session:
+        for name, columns in values.items():
+            wanted = ", ".join(f"{column} = :{column}" for column in columns)
+            session.execute(
+                text(f"update outlook set {wanted} where customer_id = :id"),
+                {"id": world.customer(name), **columns},
+            )
+
+
+def test_lifetime_value_stands_in_deciles_beside_those_without_a_prediction_and_why(world: World) -> None:
+    names = [f"c{number:02}" for number in range(24)]
+    world.happens(*(world.purchase(name, name, 100 + i, NOON) for i, name in enumerate(names)))
+    world.calibrated()
+    told = report(world, "clv-distribution")
+    assert (told["customers"], told["without_prediction"]) == (0, 24)
+    assert told["reasons"] == ["too_few_customers", "too_few_repeat_buyers", "too_short_a_history"]
+    forecast(world, **{name: {"clv_minor": 1_000 * (i + 1)} for i, name in enumerate(names[:20])})
+    told = report(world, "clv-distribution")
+    assert (told["customers"], told["without_prediction"], told["horizon_days"]) == (20, 4, 365)
+    assert [tuple(each.values()) for each in told["predicted_deciles"]] == [
+        (n, 2, 2_000 * n - 1_000, 2_000 * n, 4_000 * n - 1_000) for n in range(1, 11)
+    ]
+    assert sum(each["sum_minor"] for each in told["total_deciles"]) == sum(
+        1_000 * (i + 1) + 100 + i for i in range(20)
+    )
+    assert report(world, "clv-distribution", cohort="2020-01")["predicted_deciles"] == []
+
+
+def test_those_whose_spend_moves_are_listed_the_largest_change_first(company: World) -> None:
+    forecast(
+        company,
+        ann={"trend": "rising", "recent_minor": 500, "before_minor": 100},
+        bob={"trend": "rising", "recent_minor": 900, "before_minor": 100},
+        cid={"trend": "declining", "recent_minor": 0, "before_minor": 100},
+        dee={"trend": "declining", "recent_minor": 5, "before_minor": 300},
+        eva={"trend": "rising", "recent_minor": 500, "before_minor": 100},
+    )
+    names = {str(id_): name for name, id_ in company.customers.items()}
+    found, query = [], {"limit": 1, "direction": "rising"}
+    while True:
+        page = report(company, "trends", **query)
+        found += [(names[each["customer_id"]], each["change_minor"]) for each in page["items"]]
+        if page["next_cursor"] is None:
+            break
+        query["cursor"] = page["next_cursor"]
+    assert found[0] == ("bob", 800)
+    assert sorted(found[1:]) == [("ann", 400), ("eva", 400)]
+    falling = report(company, "trends", direction="declining")["items"]
+    assert [names[each["customer_id"]] for each in falling] == ["dee", "cid"]
+    assert [
+        names[each["customer_id"]] for each in report(company, "trends", country="CN", limit=1)["items"]
+    ] == ["bob"]
+    reply = company.scoring.client.get("/v1/reports/trends", params={"direction": "steady"})
+    assert reply.json()["errors"][0]["pointer"] == "/query/direction"
+
+
+# Groups, categories and first purchases.
+
+
+def line(number: int, category: str | None, amount: int) -> PurchaseLine:
+    return PurchaseLine(
+        line=number, sku=f"S{category}", category=category, quantity=1, unit_price="1", amount_minor=amount,
+        accounting_amount_minor=amount,
+    )  # fmt: skip
+
+
+def bought(world: World, name: str, purchase: str, at: datetime, **categories: int) -> Any:
+    lines = tuple(line(i, category, amount) for i, (category, amount) in enumerate(categories.items(), 1))
+    return world.purchase(name, purchase, sum(categories.values()), at, lines=lines)
+
+
+def cells(told: dict[str, Any]) -> dict[tuple[Any, ...], list[tuple[int, int, int]]]:
+    return {
+        tuple(member["value"] for member in row["group"]): [
+            (each["net_revenue_minor"], each["purchases"], each["customers"]) for each in row["months"]
+        ]
+        for row in told["rows"]
+    }
+
+
+@pytest.fixture
+def shop(company: World) -> World:
+    company.happens(
+        bought(company, "ann", "L1", NOON - days(40), Toys=100, Food=50),
+        bought(company, "ann", "L2", NOON - days(8), Toys=70),
+        bought(company, "bob", "L3", NOON - days(9), Toys=30),
+        bought(company, "cid", "L4", NOON - days(9), Food=500),
+        bought(company, "dee", "L5", NOON - days(9), Food=900),
+        company.cancelled("dee", "L5", 900, NOON - days(1)),
+        company.returned(
+            "ann", "L1", 40, NOON - days(7),
+            lines=(ReturnLine(line=1, sku="SToys", quantity=1, amount_minor=40, accounting_amount_minor=40),),
+        ),
+    )  # fmt: skip
+    with company.scoring.sessions.begin() as session:
+        session.execute(
+            text("""
+                insert into product (sku, product_id, category, replenishable, active, effective_at)
+                values ('SToys', gen_random_uuid(), 'Toys/Wooden', false, true, now())""")
+        )
+    return company
+
+
+def test_categories_and_groups_are_followed_by_month(shop: World) -> None:
+    told = report(shop, "development", by="category", months=2, as_of=AS_OF.isoformat())
+    assert cells(told) == {
+        ("Food",): [(0, 0, 0), (500, 1, 1)], ("Toys",): [(0, 0, 0), (60, 2, 2)],
+    }  # fmt: skip
+    crossed = report(shop, "development", by=["category", "country"], months=3, as_of=AS_OF.isoformat())
+    assert cells(crossed) == {
+        ("Food", "GB"): [(0, 0, 0), (0, 0, 0), (500, 1, 1)],
+        ("Toys", "CN"): [(100, 1, 1), (0, 0, 0), (60, 2, 2)],
+        ("Food", "CN"): [(50, 1, 1), (0, 0, 0), (0, 0, 0)],
+    }  # fmt: skip
+    assert cells(report(shop, "development", by="tag", months=1, as_of=AS_OF.isoformat())) == {
+        ("vip",): [(100_060, 4, 2)], ("b2b",): [(100_030, 3, 1)], (None,): [(1_700, 4, 3)],
+    } | {(None,): [(1_700, 3, 3)]}  # fmt: skip
+    assert [
+        row["group"] for row in report(shop, "development", by=["category", "stage"], country="GB")["rows"]
+    ] == [
+        [
+            {"name": "category", "value": "Food", "names": {}},
+            {"name": "stage", "value": "growing", "names": {"en": "Growing", "zh": "成长"}},
+        ]
+    ]
+
+
+def test_growth_is_against_the_month_before(shop: World) -> None:
+    shop.happens(bought(shop, "bob", "L6", NOON - days(35), Toys=40))
+    (row,) = report(shop, "development", by="category", country="CN", months=3, tag="vip", region="Beijing")[
+        "rows"
+    ]
+    assert [each["growth"] for each in row["months"]] == [None, None, -0.25]
+
+
+def test_before_an_as_of_what_is_called_off_later_still_counts(shop: World) -> None:
+    before = (NOON - days(2)).isoformat()
+    assert cells(report(shop, "development", by="category", months=1, as_of=before))["Food",] == [
+        (1_400, 2, 2)
+    ]
+
+
+def test_a_group_is_not_crossed_with_itself_nor_with_two_others(company: World) -> None:
+    for by in (["tier", "tier"], ["tier", "stage", "country"], ["size"], []):
+        reply = company.scoring.client.get("/v1/reports/development", params={"by": by})
+        assert reply.status_code == (422 if by else 200)
+    assert company.scoring.client.get("/v1/reports/white-space", params={"by": "category"}).status_code == 422
+
+
+def test_white_space_is_where_a_group_buys_clearly_less_than_all_others(world: World) -> None:
+    events = []
+    for number in range(240):
+        name, country = f"c{number}", ("CN", "GB", "DE")[number % 3]
+        events.append(
+            world.registered(name, country=country, tags=("even",) if number % 2 else ("even", "odd"))
+        )
+        # Two thirds buy food and toys everywhere, but hardly anybody in Germany buys toys.
+        wanted = {"Wear": 10, "Food": 20} if number % 2 else {"Wear": 10}
+        if number // 3 % 3 and (country != "DE" or number % 40 == 2):
+            wanted["Toys"] = 30
+        events.append(bought(world, name, name, NOON - days(number % 200), **wanted))
+    world.happens(*events)
+    told = report(world, "white-space", by="country")
+    (found,) = told["items"]
+    assert (found["group"]["value"], found["category"], found["customers"]) == ("DE", "Toys", 80)
+    assert found["share"] < 0.1 < 0.6 < found["other_share"]
+    assert found["missing_buyers"] == round(80 * found["other_share"] - found["buyers"])
+    assert found["z"] < -5
+    assert told["compared"] == 9
+    assert report(world, "white-space", by="tier")["items"] == []
+    assert report(world, "white-space", by="country", country="DE")["compared"] == 0
+    assert report(world, "white-space", by="country", days=3)["items"] == []
+
+
+def test_days_to_the_first_purchase_are_told_by_acquisition_channel(world: World) -> None:
+    for i, waited in enumerate((1, 2, 3, 10)):
+        world.happens(
+            world.registered(f"w{i}", acquisition_channel="web", registered_at=NOON - days(30)),
+            world.purchase(f"w{i}", f"W{i}", 100, NOON - days(30 - waited)),
+        )
+    world.happens(
+        world.registered("s0", acquisition_channel="store", registered_at=NOON),
+        world.purchase("s0", "S0", 100, NOON - days(1)),
+        world.registered("s1", acquisition_channel="store", registered_at=NOON),
+        world.registered("n0", registered_at=NOON - days(5)),
+        world.purchase("n0", "N0", 100, NOON),
+    )
+    told = report(world, "first-purchases")
+    by = {each["acquisition_channel"]: list(each.values())[1:] for each in told["channels"]}
+    assert by == {
+        "web": [4, 4, 0, 0, 1.75, 2.5, 4.75], "store": [2, 0, 1, 1, None, None, None], None: [1, 1, 0, 0, 5, 5, 5],
+    }  # fmt: skip
+    assert list(told["all"].values()) == [None, 7, 5, 1, 1, 2.0, 3.0, 5.0]
+    assert report(world, "first-purchases", country="CN")["all"]["customers"] == 0
