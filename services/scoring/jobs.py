@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from services.scoring.domain import calibrations, facts, outlooks, scores
 from services.scoring.domain.causes import Cause
+from services.scoring.domain.reports import kept
 from services.scoring.tables import customer
 from shared import jobs
 from shared.customers import lock_active
@@ -16,6 +17,9 @@ from shared.jobs.schedule import Context, Scheduled
 
 CALIBRATION = "calibration"
 PASSING_TIME = "passing_time"
+REPORTS = "reports"
+# So many customers with a fact make reports over facts that one would wait for.
+LARGE = 50_000
 # Counting only reads; re-banding holds its customers' locks, so reactions to them wait for one such chunk (about 0.2 s).
 COUNTED_AT_ONCE = 20_000
 REBANDED_AT_ONCE = 1_000
@@ -145,6 +149,16 @@ def move_those_due(session: Session, as_of: datetime) -> int:
     return len(active)
 
 
+def make_reports(job: RunningJob) -> None:
+    """Compute the answers that are kept until the next night, one in a transaction."""
+    while (made := job.cursor.get("made", 0)) < len(kept.NIGHTLY):
+        with job.chunk() as chunk:
+            chunk.total = len(kept.NIGHTLY)
+            kept.make(chunk.session, list(kept.NIGHTLY)[made])
+            chunk.advance(processed=1)
+            chunk.cursor = {"made": made + 1}
+
+
 def _after(chunk: Chunk) -> UUID | None:
     after = chunk.cursor.get("after")
     return UUID(after) if after else None
@@ -166,8 +180,16 @@ def pass_time_daily(context: Context) -> None:
         jobs.create(session, PASSING_TIME, {})
 
 
-JOBS: dict[str, JobFunction] = {CALIBRATION: calibrate, PASSING_TIME: pass_time}
+def make_reports_nightly(context: Context) -> None:
+    """After the calibration, where they are worth keeping."""
+    with context.sessions.begin() as session:
+        if (session.scalar(text("select count(*) from metrics")) or 0) >= LARGE:
+            jobs.create(session, REPORTS, {})
+
+
+JOBS: dict[str, JobFunction] = {CALIBRATION: calibrate, PASSING_TIME: pass_time, REPORTS: make_reports}
 SCHEDULE = (
     Scheduled("passing-time", "5 0 * * *", pass_time_daily),
     Scheduled("nightly-calibration", "10 2 * * *", calibrate_nightly),
+    Scheduled("nightly-reports", "40 3 * * *", make_reports_nightly),
 )

@@ -350,3 +350,12 @@ trait = Table(
     Column("tags", ARRAY(Text), nullable=False),
     Column("registered_at", Timestamptz, nullable=False),
 )
+
+# Answers that are computed at night (domain/reports/kept.py); numbers of nobody in particular.
+report = Table(
+    "report",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("answer", JSONB, nullable=False),
+    Column("made_at", Timestamptz, nullable=False),
+)

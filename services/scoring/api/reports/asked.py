@@ -66,6 +66,15 @@ class PastIn(FilterIn):
         default=None, description="only facts before it; without: the pinned as_of of the calibration, or now"
     )
 
+    def nightly(self, report: str) -> str | None:
+        """Under which key the answer is kept (domain/reports/kept.py), if nothing out of the ordinary is asked for."""
+        by = getattr(self, "by", [])
+        return (
+            None
+            if self.model_fields_set - {"by"}
+            else ":".join([report, *([by] if isinstance(by, str) else by)])
+        )
+
 
 class Report(BaseModel):
     """``as_of`` and the calibration that the figures come from; null before the first one."""

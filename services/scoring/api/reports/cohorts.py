@@ -6,7 +6,7 @@ from fastapi import Query
 from pydantic import BaseModel, Field
 
 from services.scoring.api.reports.asked import PastIn, PastReport
-from services.scoring.domain.reports import cohorts
+from services.scoring.domain.reports import cohorts, kept
 from shared.http.dependencies import Transaction
 from shared.http.routing import Router
 
@@ -14,7 +14,9 @@ router = Router(prefix="/v1/reports", tags=["reports"])
 
 
 class CohortsIn(PastIn):
-    months: int = Field(default=24, ge=1, le=60, description="cohorts of so many months up to that of as_of")
+    months: int = Field(
+        default=cohorts.MONTHS, ge=1, le=60, description="cohorts of so many months up to that of as_of"
+    )
 
 
 class CohortMonth(BaseModel):
@@ -72,12 +74,22 @@ class RepurchaseOut(PastReport):
 @router.get("/cohorts", scopes=["scores:read"])
 def get_cohorts(session: Transaction, query: Annotated[CohortsIn, Query()]) -> CohortsOut:
     """Cohort retention: who of those who first bought in a month bought in the months after it, and what they brought."""
-    return CohortsOut.model_validate(cohorts.retention(session, query.filter(), query.as_of, query.months))
+    return CohortsOut.model_validate(
+        kept.answer(
+            session,
+            query.nightly("cohorts"),
+            lambda: cohorts.retention(session, query.filter(), query.as_of, query.months),
+        )
+    )
 
 
 @router.get("/repurchase-rate", scopes=["scores:read"])
 def get_repurchase_rate(session: Transaction, query: Annotated[CohortsIn, Query()]) -> RepurchaseOut:
     """The share of first-time buyers who bought again within 30, 60, 90, 180 and 365 days."""
     return RepurchaseOut.model_validate(
-        cohorts.repurchase(session, query.filter(), query.as_of, query.months)
+        kept.answer(
+            session,
+            query.nightly("repurchase-rate"),
+            lambda: cohorts.repurchase(session, query.filter(), query.as_of, query.months),
+        )
     )

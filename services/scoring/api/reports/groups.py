@@ -6,7 +6,7 @@ from fastapi import Query
 from pydantic import BaseModel, Field, field_validator
 
 from services.scoring.api.reports.asked import FilterIn, Names, PastIn, PastReport
-from services.scoring.domain.reports import first_purchases, groups
+from services.scoring.domain.reports import first_purchases, groups, kept
 from shared.http.dependencies import Transaction
 from shared.http.routing import Router
 
@@ -21,7 +21,7 @@ class DevelopmentIn(PastIn):
     by: list[Group | Literal["category"]] = Field(
         default=["category"], min_length=1, max_length=2, description="one group, or two that are crossed"
     )
-    months: int = Field(default=12, ge=1, le=24)
+    months: int = Field(default=groups.MONTHS, ge=1, le=24)
 
     @field_validator("by")
     @classmethod
@@ -66,7 +66,9 @@ class DevelopmentOut(PastReport):
 
 class WhiteSpaceIn(PastIn):
     by: Group = "segment"
-    days: int = Field(default=365, ge=1, le=1_825, description="what was bought in so many days before as_of")
+    days: int = Field(
+        default=groups.DAYS, ge=1, le=1_825, description="what was bought in so many days before as_of"
+    )
 
 
 class Gap(BaseModel):
@@ -116,7 +118,11 @@ class FirstPurchasesOut(BaseModel):
 def get_development(session: Transaction, query: Annotated[DevelopmentIn, Query()]) -> DevelopmentOut:
     """Net revenue, purchases, customers and growth by month, of customer groups, of categories, or of two crossed."""
     return DevelopmentOut.model_validate(
-        groups.development(session, query.filter(), query.by, query.as_of, query.months)
+        kept.answer(
+            session,
+            query.nightly("development"),
+            lambda: groups.development(session, query.filter(), query.by, query.as_of, query.months),
+        )
     )
 
 
@@ -124,7 +130,11 @@ def get_development(session: Transaction, query: Annotated[DevelopmentIn, Query(
 def get_white_space(session: Transaction, query: Annotated[WhiteSpaceIn, Query()]) -> WhiteSpaceOut:
     """Where a group of customers buys clearly less of a category than all others do."""
     return WhiteSpaceOut.model_validate(
-        groups.untouched(session, query.filter(), query.by, query.as_of, query.days)
+        kept.answer(
+            session,
+            query.nightly("white-space"),
+            lambda: groups.untouched(session, query.filter(), query.by, query.as_of, query.days),
+        )
     )
 
 

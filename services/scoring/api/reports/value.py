@@ -6,7 +6,7 @@ from fastapi import Query
 from pydantic import BaseModel, Field
 
 from services.scoring.api.reports.asked import FilterIn, PastIn, PastReport, Report
-from services.scoring.domain.reports import value
+from services.scoring.domain.reports import kept, value
 from shared.http.dependencies import Transaction
 from shared.http.routing import Router
 
@@ -62,4 +62,8 @@ def get_clv_distribution(session: Transaction, query: Annotated[FilterIn, Query(
 @router.get("/pareto", scopes=["scores:read"])
 def get_pareto(session: Transaction, query: Annotated[PastIn, Query()]) -> ParetoOut:
     """The share of the net revenue that the best 1, 5, 10, 20 and 50 % of the customers bring."""
-    return ParetoOut.model_validate(value.pareto(session, query.filter(), query.as_of))
+    return ParetoOut.model_validate(
+        kept.answer(
+            session, query.nightly("pareto"), lambda: value.pareto(session, query.filter(), query.as_of)
+        )
+    )

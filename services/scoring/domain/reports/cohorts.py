@@ -15,6 +15,7 @@ from services.scoring.domain.reports.headers import moment, of_facts, share
 from services.scoring.domain.reports.months import beginnings, label
 
 WITHIN = (30, 60, 90, 180, 365)
+MONTHS = 24
 
 # Months are numbers: the position in :months, 0 before the first of them. What lies before the first occasion (bought and
 # taken back, or taken back without a purchase) is of the cohort's first month, so that all months add up to its net revenue.

@@ -30,6 +30,7 @@ GROUPS = {
 CATEGORY = "category"
 NAMES = {"segment": SEGMENTS, "stage": STAGES}
 MOST_GROUPS = 200
+MONTHS, DAYS = 12, 365
 
 # Lines of purchases before :as_of that were not called off, and what came back of them; a category is the first step of the
 # path that the catalogue says now, or that the purchase said.

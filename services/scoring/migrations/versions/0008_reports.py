@@ -1,4 +1,4 @@
-"""By what reports are drilled into: the coarse traits of customers."""
+"""By what reports are drilled into, the coarse traits of customers; and the answers that are kept overnight."""
 
 from alembic import op
 
@@ -20,6 +20,14 @@ STATEMENTS = (
         constraint pk_trait primary key (customer_id)
     )
     """,
+    """
+    create table report (
+        key text not null,
+        answer jsonb not null,
+        made_at timestamptz not null,
+        constraint pk_report primary key (key)
+    )
+    """,
     # The rest comes with the next word about each customer.
     """
     insert into trait (customer_id, kind, country, tags, registered_at)
@@ -35,4 +43,4 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    op.execute("drop table trait")
+    op.execute("drop table trait, report")
