@@ -1,16 +1,19 @@
 """Reports: one filter for all, and figures that plain Python finds in the planted facts."""
 
 import random
+import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from sqlalchemy import text
 
+import services.scoring
 from services.scoring.app import SERVICE
 from services.scoring.jobs import REPORTS, make_reports, make_reports_nightly
 from services.scoring.rules.names import SEGMENTS, STAGES
@@ -735,3 +738,13 @@ def test_a_small_company_keeps_nothing_overnight(shop: World) -> None:
         assert (
             session.scalar(text("select count(*) from shared.job where kind = :kind"), {"kind": REPORTS}) == 0
         )
+
+
+def test_the_published_table_of_names_is_the_one_of_the_answers() -> None:
+    page = (Path(services.scoring.__file__).parent / "README.md").read_text(encoding="utf-8")
+    published = re.findall(r"^\| (segment|stage) \| (\w+) \| (.+) \| (.+) \|$", page, re.MULTILINE)
+    assert published == [
+        (kind, code, names["en"], names["zh"])
+        for kind, table in (("segment", SEGMENTS), ("stage", STAGES))
+        for code, names in table.items()
+    ]

@@ -1,12 +1,13 @@
 """What groups of customers buy, by month and by category: what grows, what shrinks, and where nobody buys yet."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from services.scoring.domain.calibrations import current
 from services.scoring.domain.facts import books
 from services.scoring.domain.reports.facts import BOUGHT, COMPLETE, RETURNED
 from services.scoring.domain.reports.filters import STAGE, Filter, ask, joined
@@ -28,8 +29,8 @@ GROUPS = {
     "tag": "unnest(coalesce(nullif(q.tags, '{{}}'), array[null]))",
 }
 CATEGORY = "category"
-NAMES = {"segment": SEGMENTS, "stage": STAGES}
 MOST_GROUPS = 200
+Words = Mapping[str, Mapping[str, Mapping[str, str]]]
 MONTHS, DAYS = 12, 365
 
 # Lines of purchases before :as_of that were not called off, and what came back of them; a category is the first step of the
@@ -98,13 +99,14 @@ def development(
     def total(cells: dict[int, Any]) -> int:
         return sum(cell.net_revenue_minor for month, cell in cells.items() if month > 1)
 
+    words = _words(session)
     largest = sorted(found.items(), key=lambda item: (-total(item[1]), str(item[0])))
     return of_facts(session, as_of) | {
         "by": list(by),
         "groups": len(largest),
         "rows": [
             {
-                "group": [_named(name, value) for name, value in zip(by, group, strict=True)],
+                "group": [_named(words, name, value) for name, value in zip(by, group, strict=True)],
                 "net_revenue_minor": total(cells),
                 "months": [
                     _month(start, cells.get(number), cells.get(number - 1))
@@ -149,6 +151,7 @@ def untouched(session: Session, asked: Filter, by: str, as_of: datetime | None, 
         for each, is_one in zip(compared, white_space([uptake for _, _, uptake in compared]), strict=True)
         if is_one
     ]
+    words = _words(session)
     found.sort(key=lambda each: (-each[2].missing, each[0], each[1]))
     return of_facts(session, as_of) | {
         "by": by,
@@ -156,7 +159,7 @@ def untouched(session: Session, asked: Filter, by: str, as_of: datetime | None, 
         "compared": sum(uptake.countable for _, _, uptake in compared),
         "items": [
             {
-                "group": _named(by, group),
+                "group": _named(words, by, group),
                 "category": category,
                 "customers": uptake.customers,
                 "buyers": uptake.buyers,
@@ -184,8 +187,14 @@ def _since(session: Session, as_of: datetime, since: datetime) -> dict[str, Any]
     }
 
 
-def _named(name: str, value: str | None) -> dict[str, Any]:
-    return {"name": name, "value": value or None, "names": NAMES.get(name, {}).get(value or "", {})}
+def _words(session: Session) -> Words:
+    calibration = current(session)
+    tiers = {each.code: each.names for each in calibration.policy.tiers} if calibration else {}
+    return {"tier": tiers, "segment": SEGMENTS, "stage": STAGES}
+
+
+def _named(words: Words, name: str, value: str | None) -> dict[str, Any]:
+    return {"name": name, "value": value or None, "names": words.get(name, {}).get(value or "", {})}
 
 
 def _month(start: datetime, cell: Any, before: Any) -> dict[str, Any]:
