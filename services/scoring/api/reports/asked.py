@@ -60,12 +60,6 @@ class FilterIn(BaseModel):
     def filter(self) -> Filter:
         return {name: getattr(self, name) for name in FilterIn.model_fields if getattr(self, name)}
 
-
-class PastIn(FilterIn):
-    as_of: AsOf | None = Field(
-        default=None, description="only facts before it; without: the pinned as_of of the calibration, or now"
-    )
-
     def nightly(self, report: str) -> str | None:
         """Under which key the answer is kept (domain/reports/kept.py), if nothing out of the ordinary is asked for."""
         by = getattr(self, "by", [])
@@ -74,6 +68,12 @@ class PastIn(FilterIn):
             if self.model_fields_set - {"by"}
             else ":".join([report, *([by] if isinstance(by, str) else by)])
         )
+
+
+class PastIn(FilterIn):
+    as_of: AsOf | None = Field(
+        default=None, description="only facts before it; without: the pinned as_of of the calibration, or now"
+    )
 
 
 class Report(BaseModel):

@@ -141,4 +141,10 @@ def get_white_space(session: Transaction, query: Annotated[WhiteSpaceIn, Query()
 @router.get("/first-purchases", scopes=["scores:read"])
 def get_first_purchases(session: Transaction, query: Annotated[FilterIn, Query()]) -> FirstPurchasesOut:
     """Days from first contact to the first purchase: median and quartiles by acquisition channel."""
-    return FirstPurchasesOut.model_validate(first_purchases.first_purchases(session, query.filter()))
+    return FirstPurchasesOut.model_validate(
+        kept.answer(
+            session,
+            query.nightly("first-purchases"),
+            lambda: first_purchases.first_purchases(session, query.filter()),
+        )
+    )

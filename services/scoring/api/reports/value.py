@@ -56,7 +56,13 @@ class ParetoOut(PastReport):
 @router.get("/clv-distribution", scopes=["scores:read"])
 def get_clv_distribution(session: Transaction, query: Annotated[FilterIn, Query()]) -> ClvDistributionOut:
     """Deciles of predicted and of total customer lifetime value."""
-    return ClvDistributionOut.model_validate(value.clv_distribution(session, query.filter()))
+    return ClvDistributionOut.model_validate(
+        kept.answer(
+            session,
+            query.nightly("clv-distribution"),
+            lambda: value.clv_distribution(session, query.filter()),
+        )
+    )
 
 
 @router.get("/pareto", scopes=["scores:read"])

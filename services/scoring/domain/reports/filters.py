@@ -71,14 +71,15 @@ def ask(
 ) -> Sequence[Row[Any]]:
     """What ``query`` gives, in which ``{members}`` stands for who is meant; ``more`` are its own parameters."""
     given = parameters(session, asked) | dict(more or {})
+    # A million customers are joined and sorted in memory: few ask at the same time.
+    session.execute(text("select set_config('work_mem', '64MB', true)"))
     return session.execute(text(query.format(members=members(asked))), given).all()
 
 
 def _check(session: Session, asked: Filter) -> None:
     if not any(asked.get(name) for name in _OF_POLICIES):
         return
-    policies = session.scalars(text("select content from policy")).all()
-    known = {name: {code for each in policies for code in of(each)} for name, of in _OF_POLICIES.items()}
+    known = {name: codes(session, name) for name in _OF_POLICIES}
     faults = [
         Fault(f"/query/{name}/{i}", f"unknown_{name}", f"known are {', '.join(sorted(known[name]))}")
         for name in _OF_POLICIES
@@ -87,6 +88,12 @@ def _check(session: Session, asked: Filter) -> None:
     ]
     if faults:
         raise Invalid("unknown_value", "the filter names what is not known", faults=faults)
+
+
+def codes(session: Session, name: str) -> set[str]:
+    """The tiers, segments or value classes (``name``: tier, segment, value_class) that any policy has known."""
+    policies = session.scalars(text("select content from policy"))
+    return {code for each in policies for code in _OF_POLICIES[name](each)}
 
 
 _OF_POLICIES: Mapping[str, Any] = {

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from services.scoring.domain.reports import cohorts, groups, value
+from services.scoring.domain.reports import cohorts, first_purchases, groups, value
 
 Answer = dict[str, Any]
 
@@ -17,6 +17,8 @@ NIGHTLY: Mapping[str, Callable[[Session], Answer]] = {
     "cohorts": partial(cohorts.retention, asked={}, as_of=None, months=cohorts.MONTHS),
     "repurchase-rate": partial(cohorts.repurchase, asked={}, as_of=None, months=cohorts.MONTHS),
     "pareto": partial(value.pareto, asked={}, as_of=None),
+    "clv-distribution": partial(value.clv_distribution, asked={}),
+    "first-purchases": partial(first_purchases.first_purchases, asked={}),
     **{
         f"development:{by}": partial(groups.development, asked={}, by=[by], as_of=None, months=groups.MONTHS)
         for by in (groups.CATEGORY, "tier", "segment")
@@ -28,7 +30,7 @@ NIGHTLY: Mapping[str, Callable[[Session], Answer]] = {
 }
 
 # What nobody kept is computed while the caller waits, up to a minute.
-_PATIENCE = "select set_config('statement_timeout', '60s', true), set_config('work_mem', '64MB', true)"
+_PATIENCE = "select set_config('statement_timeout', '60s', true)"
 
 
 def make(session: Session, key: str) -> None:
@@ -38,7 +40,7 @@ def make(session: Session, key: str) -> None:
             insert into report (key, answer, made_at) values (:key, cast(:answer as jsonb), now())
             on conflict (key) do update set answer = excluded.answer, made_at = excluded.made_at
         """),
-        {"key": key, "answer": json.dumps(NIGHTLY[key](session), default=lambda moment: moment.isoformat())},
+        {"key": key, "answer": json.dumps(NIGHTLY[key](session), default=str)},
     )
 
 

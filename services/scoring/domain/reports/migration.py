@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from services.scoring.domain.calibrations import current
 from services.scoring.domain.facts import books
-from services.scoring.domain.reports.filters import Filter, ask
+from services.scoring.domain.reports.filters import Filter, ask, codes
 from services.scoring.domain.reports.headers import share
 
 # Everybody's last change before each moment, in one pass: the change's number and that of its tier in :tiers as one
@@ -23,7 +23,6 @@ _MATRIX = """
         group by h.customer_id)
     select before, after, count(*) as customers from held group by 1, 2
 """
-_TIERS = "select distinct tier from tier_change join ({members}) meant using (customer_id)"
 
 
 def tier_migration(session: Session, asked: Filter, since: datetime, until: datetime) -> dict[str, Any]:
@@ -33,10 +32,10 @@ def tier_migration(session: Session, asked: Filter, since: datetime, until: date
     names = (
         {each.code: dict(each.names) for each in reversed(calibration.policy.tiers)} if calibration else {}
     )
-    held = {row.tier for row in ask(session, _TIERS, asked)}
-    tiers = [*names, *sorted(held - names.keys())]
-    rows = ask(session, _MATRIX, asked, {"tiers": tiers, "from": since, "until": until})
-    count = {(_tier(tiers, row.before), _tier(tiers, row.after)): row.customers for row in rows}
+    known = [*names, *sorted(codes(session, "tier") - names.keys())]
+    rows = ask(session, _MATRIX, asked, {"tiers": known, "from": since, "until": until})
+    count = {(_tier(known, row.before), _tier(known, row.after)): row.customers for row in rows}
+    tiers = [each for each in known if each in names or any(each in pair for pair in count)]
     position = {tier: i for i, tier in enumerate(tiers)}
 
     def moved(better: bool) -> int:
