@@ -60,6 +60,10 @@ STATE = {
         "select concat(c.natural_key, '|', a.channel) as row"
         " from acquisition a join customer c on c.customer_id = a.recorded_customer_id"
     ),
+    "traits": (
+        "select concat(c.natural_key, '|', t.region, '|', t.acquisition_channel, '|', t.tags) as row"
+        f" from trait t {_WHOSE}"
+    ),
 }
 
 INVARIANTS = {

@@ -21,6 +21,7 @@ from services.scoring.domain import (
     merges,
     satisfaction,
     scores,
+    traits,
 )
 from services.scoring.domain.calibrations import Calibration
 from services.scoring.domain.causes import Cause
@@ -40,6 +41,7 @@ from shared.events.profile import (
     PurchaseReturned,
     ReturnMatched,
 )
+from shared.events.profile_behaviour import TagsChanged
 from shared.merges import locks
 from shared.messaging.consumer import Consumer
 
@@ -60,6 +62,7 @@ def follow_customers(session: Session, events: Sequence[CustomerFacts]) -> None:
             for recorded in sorted(owners)
         ],
     )
+    traits.keep(session, events)
 
 
 def record_purchases(session: Session, events: Sequence[PurchaseRecorded]) -> None:
@@ -249,6 +252,7 @@ REACTIONS: dict[type[Any], Callable[[Session, Sequence[Any]], None]] = {
     ReturnMatched: match_returns,
     PurchaseCancelled: cancel_purchases,
     SatisfactionChanged: keep_satisfaction,
+    TagsChanged: traits.keep_tags,
     ProductChanged: lines.keep_products,
 }
 

@@ -552,3 +552,26 @@ acquisition_cost = Table(
     Column("version", Integer, nullable=False, server_default=text("1")),
     Column("updated_at", Timestamptz, nullable=False, server_default=func.now()),
 )
+
+# What profile last said of each customer, by which reports are drilled into. It is of the key it was said under: a merged
+# customer's rests, the winner's counts.
+trait = Table(
+    "trait",
+    metadata,
+    Column("customer_id", Uuid, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("country", Text),
+    Column("region", Text),
+    Column("acquisition_channel", Text),
+    Column("tags", ARRAY(Text), nullable=False),
+    Column("registered_at", Timestamptz, nullable=False),
+)
+
+# Answers that are computed at night (domain/reports/kept.py); numbers of nobody in particular.
+report = Table(
+    "report",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("answer", JSONB, nullable=False),
+    Column("made_at", Timestamptz, nullable=False),
+)

@@ -207,8 +207,8 @@ def test_a_purchase_during_the_first_calibration_never_takes_the_credit_for_it(w
 def test_a_calibration_killed_in_any_chunk_and_resumed_gives_the_same(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.scoring.jobs.COUNTED_AT_ONCE", 70)
-    monkeypatch.setattr("services.scoring.jobs.REBANDED_AT_ONCE", 60)
+    monkeypatch.setattr("services.scoring.jobs.calibration.COUNTED_AT_ONCE", 70)
+    monkeypatch.setattr("services.scoring.jobs.calibration.REBANDED_AT_ONCE", 60)
     many(world)
     whole = world.calibrated(MIDNIGHT)
     expected, report = world.state(), whole.report

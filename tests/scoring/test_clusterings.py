@@ -404,8 +404,8 @@ def test_a_clustering_killed_in_any_chunk_and_resumed_gives_the_same(
     with world.scoring.sessions.begin() as session:
         for table in ("clustering", "cluster", "customer_cluster"):
             session.execute(text(f"delete from {table}"))
-    monkeypatch.setattr("services.scoring.jobs.CLUSTERED_AT_ONCE", 100)
-    monkeypatch.setattr("services.scoring.jobs.SWEPT_AT_ONCE", 100)
+    monkeypatch.setattr("services.scoring.jobs.clustering.CLUSTERED_AT_ONCE", 100)
+    monkeypatch.setattr("services.scoring.jobs.clustering.SWEPT_AT_ONCE", 100)
     monkeypatch.setattr(cluster_models, "READ_AT_ONCE", 70)
     job = begun(world)
     epoch = 1

@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
-from services.scoring import jobs
+from services.scoring.jobs.passing_time import move_those_due
 from shared.events.envelope import Event
 from shared.events.profile import CustomerErased, CustomersMerged, CustomersUnmerged
 from tests.scoring.world import MIDNIGHT, NOON, World, days
@@ -235,9 +235,9 @@ def test_time_alone_moves_those_who_are_due_and_nobody_else(world: World) -> Non
     assert (ann["stage"], ann["changes_on"]) == ("mature", "2026-03-27")
     due = datetime.fromisoformat("2026-03-27T00:00:00+00:00")
     with world.scoring.sessions.begin() as session:
-        assert jobs.move_those_due(session, due - days(1)) == 0
+        assert move_those_due(session, due - days(1)) == 0
     with world.scoring.sessions.begin() as session:
-        assert jobs.move_those_due(session, due) == 1
+        assert move_those_due(session, due) == 1
     assert world.score("ann")["lifecycle"]["stage"] == "declining"
     assert world.score("bob")["lifecycle"]["stage"] == "mature"
     told = world.announced("lifecycle_stage_changed", "ann")[-1]

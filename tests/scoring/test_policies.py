@@ -281,8 +281,8 @@ class Killed(BaseException):
 
 
 def test_a_backtest_killed_in_any_chunk_and_resumed_gives_the_same(world: World, monkeypatch: Any) -> None:
-    monkeypatch.setattr("services.scoring.jobs.COUNTED_AT_ONCE", 70)
-    monkeypatch.setattr("services.scoring.jobs.COMPARED_AT_ONCE", 60)
+    monkeypatch.setattr("services.scoring.jobs.backtesting.COUNTED_AT_ONCE", 70)
+    monkeypatch.setattr("services.scoring.jobs.backtesting.COMPARED_AT_ONCE", 60)
     shaken(world)
     draft = drafted(world, tiers=OTHER_TIERS)
     expected = tried(world, draft, MIDNIGHT)

@@ -15,7 +15,7 @@ from tests.scoring.world import MIDNIGHT, NOON, World, days
 def test_reactions_during_calibrations_end_with_the_scores_of_a_quiet_recomputation(
     service: Callable[..., Any], monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr("services.scoring.jobs.REBANDED_AT_ONCE", 7)
+    monkeypatch.setattr("services.scoring.jobs.calibration.REBANDED_AT_ONCE", 7)
     world = World(service(SERVICE, committing=True))
     many(world)
     batches = [

@@ -21,7 +21,7 @@ ROUTERS = (
     clusters.router,
     policies.router,
     manual_tiers.router,
-    reports.router,
+    *reports.ROUTERS,
     recommendations.router,
     alerts.router,
     acquisition.router,

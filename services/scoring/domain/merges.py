@@ -60,7 +60,7 @@ def erase(session: Session, events: Sequence[CustomerErased]) -> None:
     calibrations.enter(session)
     erased = merges.erase(session, customer, events)
     for name in (
-        "score", "outlook", "stage_change", "tier", "tier_resting", "tier_change", "manual_tier", "backtest_example",
+        "score", "outlook", "stage_change", "tier", "tier_resting", "tier_change", "manual_tier", "backtest_example", "trait",
     ):  # fmt: skip
         session.execute(
             text(f"delete from {name} where customer_id = any(cast(:ids as uuid[]))"), {"ids": erased}

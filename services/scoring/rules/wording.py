@@ -3,35 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
+from services.scoring.rules.names import SEGMENTS, STAGES, Names
+
 Words = dict[str, list[str]]
 
 MEASURES = {
     "recency": ("days since the last purchase", "距上次购买天数"),
     "frequency": ("purchases", "购买次数"),
     "monetary": ("net revenue", "净消费额"),
-}
-SEGMENTS = {
-    "champions": ("champions", "冠军客户"),
-    "loyal": ("loyal", "忠诚客户"),
-    "potential_loyalist": ("potential loyalists", "潜在忠诚客户"),
-    "new": ("new", "新客户"),
-    "promising": ("promising", "有潜力"),
-    "needing_attention": ("needing attention", "需要关注"),
-    "about_to_sleep": ("about to sleep", "即将沉睡"),
-    "at_risk": ("at risk", "有流失风险"),
-    "cannot_lose": ("cannot lose", "不能失去"),
-    "hibernating": ("hibernating", "沉睡客户"),
-    "lost": ("lost", "已流失"),
-}
-STAGES = {
-    "prospect": ("prospect", "潜在客户"),
-    "acquired": ("acquired", "新获客户"),
-    "growing": ("growing", "成长期"),
-    "mature": ("mature", "成熟期"),
-    "declining": ("declining", "衰退期"),
-    "dormant": ("dormant", "沉睡期"),
-    "lost": ("lost", "流失"),
-    "won_back": ("won back", "赢回"),
 }
 
 
@@ -64,7 +43,7 @@ def explained(explanation: Mapping[str, Any]) -> Words:
             + "。",
         )
     if segment is not None:
-        english, chinese = SEGMENTS.get(segment["code"], (segment["code"], segment["code"]))
+        english, chinese = _names(SEGMENTS, segment["code"])
         say(
             f"Recency band {segment['r']} and a mean of {segment['fm']} of frequency and monetary make the segment"
             f" “{english}”.",
@@ -73,7 +52,7 @@ def explained(explanation: Mapping[str, Any]) -> Words:
     if tier is not None:
         _say_tier(tier, explanation["currency"], say)
     if stage is not None and stage["silence_days"] is not None:
-        english, chinese = STAGES.get(stage["stage"], (stage["stage"], stage["stage"]))
+        english, chinese = _names(STAGES, stage["stage"])
         say(
             f"Stage “{english}”: {stage['silence_days']} days without a purchase; late after {stage['late_after_days']},"
             f" dormant after {stage['dormant_after_days']}, lost after {stage['lost_after_days']}.",
@@ -81,6 +60,12 @@ def explained(explanation: Mapping[str, Any]) -> Words:
             f"{stage['dormant_after_days']} 天为沉睡，{stage['lost_after_days']} 天为流失。",
         )
     return words
+
+
+def _names(table: Mapping[str, Names], code: str) -> tuple[str, str]:
+    """A code that a company made itself stands for itself."""
+    names = table.get(code, {})
+    return names.get("en", code), names.get("zh", code)
 
 
 def _say_tier(tier: Mapping[str, Any], currency: str | None, say: Any) -> None:
