@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from services.scoring import jobs
 from services.scoring.jobs import expire_tiers, expire_tiers_daily
 from shared.jobs.schedule import Context
 from tests.interleaving import SLOW, rolled_back
@@ -121,7 +120,7 @@ def test_one_who_never_bought_may_hold_a_tier_and_is_left_the_lowest(company: Wo
 def test_what_has_ended_is_released_by_the_daily_job_and_nothing_else_is(
     company: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs, "REBANDED_AT_ONCE", 2)
+    monkeypatch.setattr("services.scoring.jobs.passing_time.MOVED_AT_ONCE", 2)
     for i in range(5):
         hold(company, f"c{i:03}", "gold", until=SOON.isoformat())
     hold(company, "c005", "gold")

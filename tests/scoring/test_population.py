@@ -39,13 +39,14 @@ Rows = dict[str, dict[str, tuple[Any, ...]]]
 
 
 @pytest.fixture(scope="module")
-def spark() -> Iterator[Any]:
+def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """Two workers in a JVM of this process; its own zone is not UTC, so that nothing may rely on it."""
     from pyspark.sql import SparkSession
 
     session = (
         SparkSession.builder.master("local[2]")
         .config("spark.ui.enabled", "false")
+        .config("spark.sql.warehouse.dir", str(tmp_path_factory.mktemp("warehouse")))
         .config("spark.sql.shuffle.partitions", "2")
         .config("spark.sql.codegen.wholeStage", "false")  # a few hundred rows: compiling takes longer
         .config("spark.sql.session.timeZone", "America/New_York")

@@ -7,17 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.scoring.rules.codes import STAGES, TRENDS
 from services.scoring.rules.policy import StagePolicy
-from services.scoring.rules.stages import (
-    NEVER,
-    NO_GAP,
-    STAGES,
-    Rhythms,
-    after_last_occasion,
-    limits,
-    stages_at,
-)
-from services.scoring.rules.trend import TRENDS, deviations, trends
+from services.scoring.rules.stages import NEVER, NO_GAP, Rhythms, after_last_occasion, limits, stages_at
+from services.scoring.rules.trend import deviations, trends
 
 POLICY = StagePolicy()
 USUAL = 30.0

@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 from services.scoring.domain.calibrations import Calibration
 from services.scoring.domain.causes import Cause
 from services.scoring.domain.facts import books
+from services.scoring.rules.codes import STAGES, TRENDS
 from shared.events.envelope import Event
 from shared.events.scoring import ChurnRiskChanged, LifecycleStageChanged
 from shared.messaging.outbox import announce
@@ -146,8 +147,6 @@ def refresh(
     from services.scoring.domain import forecasts
     from services.scoring.domain.arrays import arrays, execute
     from services.scoring.rules.outlook import CHURN_BANDS
-    from services.scoring.rules.stages import STAGES
-    from services.scoring.rules.trend import TRENDS
 
     as_of = as_of or calibration.as_of
     asked = list(causes)

@@ -8,20 +8,16 @@ order they were heard.
 Arrays in, arrays out, numpy only; one customer is an array of one.
 """
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from services.scoring.rules.codes import STAGES
 from services.scoring.rules.policy import StagePolicy
 
 Ints = npt.NDArray[np.int64]
 
-Stage = Literal["prospect", "acquired", "growing", "mature", "declining", "dormant", "lost", "won_back"]
-# A stage is its position here.
-STAGES: tuple[Stage, ...] = (
-    "prospect", "acquired", "growing", "mature", "declining", "dormant", "lost", "won_back",
-)  # fmt: skip
 PROSPECT, ACQUIRED, GROWING, MATURE, DECLINING, DORMANT, LOST, WON_BACK = range(len(STAGES))
 
 NO_GAP = -1

@@ -1,16 +1,10 @@
 """Whether customers' value rises or declines: the last window against the one before, beyond what chance explains."""
 
-from typing import Literal
-
 import numpy as np
 import numpy.typing as npt
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
-
-Trend = Literal["declining", "steady", "rising"]
-# A trend is its position here.
-TRENDS: tuple[Trend, ...] = ("declining", "steady", "rising")
 
 # One-sided 95 %: of customers whose rate has not changed one in ten is called rising or declining.
 SIGNIFICANT = 1.645
@@ -27,5 +21,5 @@ def deviations(recent: Ints, before: Ints, square_sum: Floats) -> Floats:
 
 
 def trends(deviation: Floats) -> Ints:
-    """Positions in TRENDS."""
+    """Positions in codes.TRENDS."""
     return 1 + (deviation > SIGNIFICANT).astype(np.int64) - (deviation < -SIGNIFICANT)

@@ -9,8 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from pydantic_core import PydanticCustomError
 
 from services.scoring.domain.reports.filters import Filter
-from services.scoring.rules.stages import Stage
-from services.scoring.rules.trend import Trend
+from services.scoring.rules.codes import Stage, Trend
 from shared.errors import Fault, Invalid
 from shared.http.fields import Moment
 
