@@ -17,8 +17,8 @@ import services.scoring
 from services.scoring.app import SERVICE
 from services.scoring.domain.reports import kept
 from services.scoring.jobs import REPORTS, make_reports, make_reports_nightly
-from services.scoring.rules.names import SEGMENTS, STAGES
 from services.scoring.rules.codes import STAGES as ALL_STAGES
+from services.scoring.rules.names import SEGMENTS, STAGES
 from shared import jobs
 from shared.events.profile import CustomerErased, CustomersMerged, CustomersUnmerged, PurchaseLine, ReturnLine
 from shared.events.profile_behaviour import TagsChanged
