@@ -67,7 +67,7 @@ def until(condition: Any, seconds: float = 60) -> None:
 
 
 def test_it_says_where_it_is_keeps_its_data_and_stops_cleanly(suite: EmbeddedSuite) -> None:
-    assert f"ready at {suite.url} · key in {suite.directory}/admin.key" in told(suite)
+    until(lambda: f"ready at {suite.url} · key in {suite.directory}/admin.key" in told(suite))
     assert httpx.get(f"{suite.url}/").status_code == 200
     record(suite, 3)
     before = suite.settle()
