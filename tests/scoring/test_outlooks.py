@@ -242,5 +242,14 @@ def test_time_alone_moves_those_who_are_due_and_nobody_else(world: World) -> Non
     assert world.score("bob")["lifecycle"]["stage"] == "mature"
     told = world.announced("lifecycle_stage_changed", "ann")[-1]
     assert (told["stage"], told["reason"], told["initial"]) == ("declining", "review", False)
+    changes_on = world.score("ann")["lifecycle"]["changes_on"]
+    with world.scoring.sessions.begin() as session:
+        session.execute(text("update outlook set moves_on = '2026-03-01' where as_of >= :due"), {"due": due})
+        assert move_those_due(session, due) == 0, (
+            "seen as of that moment already: whatever it says, once is enough"
+        )
+        session.execute(
+            text("update outlook set moves_on = :day where as_of >= :due"), {"day": changes_on, "due": due}
+        )
     world.assert_sound()
     assert date.fromisoformat(world.score("ann")["lifecycle"]["changes_on"]) > due.date()

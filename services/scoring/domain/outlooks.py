@@ -209,10 +209,12 @@ def refresh(
 
 
 def due(session: Session, as_of: datetime, size: int) -> Sequence[UUID]:
-    """Customers whom time alone has moved by ``as_of``, by the index of those who are still to move."""
+    """Customers whom time alone has moved by ``as_of``, by the index of those who are still to move; nobody who was seen as of
+    then already."""
     return session.scalars(
         text("""
-            select customer_id from outlook where moves_on <= (cast(:as_of as timestamptz) at time zone :zone)::date
+            select customer_id from outlook
+            where moves_on <= (cast(:as_of as timestamptz) at time zone :zone)::date and as_of < :as_of
             order by moves_on, customer_id limit :size
         """),
         {"as_of": as_of, "zone": books(session).time_zone, "size": size},

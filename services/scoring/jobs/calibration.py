@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from services.scoring.domain import calibrations, facts, scores
+from services.scoring.domain import calibrations, drifts, facts, scores
 from services.scoring.jobs.customers import last_customer, next_customers
 from services.scoring.tables import customer
 from shared import jobs
@@ -67,7 +67,7 @@ def _fit(job: RunningJob, chunk: Chunk) -> None:
 def _draw(job: RunningJob, chunk: Chunk) -> None:
     chunk.report["counted"] = calibrations.draw_boundaries(chunk.session, job.id)
     calibrations.forget_input(chunk.session, job.id)
-    if moved := calibrations.moved_since_the_last(chunk.session, job.id):
+    if moved := drifts.moved_since_the_last(chunk.session, job.id):
         chunk.report["drift"] = moved
     chunk.cursor = {"phase": "effect"}
 

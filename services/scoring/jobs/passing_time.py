@@ -28,9 +28,11 @@ def pass_time(job: RunningJob) -> None:
             calibration = calibrations.current(session)
             moved = 0
             if calibration is not None and not calibration.pinned:
-                moved = move_those_due(session, session.scalars(text("select now()")).one())
+                as_of = job.cursor.get("as_of") or session.scalars(text("select now()")).one().isoformat()
+                moved = move_those_due(session, datetime.fromisoformat(as_of))
+                chunk.cursor = {"as_of": as_of}
             chunk.advance(processed=moved)
-            chunk.cursor = {"done": moved == 0}
+            chunk.cursor["done"] = moved == 0
 
 
 def move_those_due(session: Session, as_of: datetime) -> int:
